@@ -1,0 +1,1 @@
+"""Who looks: encoders, the hooks that record their heads, and the exact decomposition of their embeddings."""
