@@ -1,0 +1,38 @@
+"""Which attention heads of a frozen image encoder tell generated images from photographs, and why.
+
+The public names are listed here and loaded on first use, so that `import interp` is quick (PEP 562).
+
+>>> import interp
+>>> interp.HeadLayout(layers=12, heads=3, width=64).n_heads
+36
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+__version__ = "0.1.0"
+
+# Public name -> the module that defines it, in the order in which data flows. After a change here run
+# `python tests/test_api_surface.py --update`: it writes the stub for editors and the snapshot of signatures.
+_HOME = {
+    "InputError": "interp.errors",
+    "HeadLayout": "interp.encoders.layout",
+}
+
+__all__ = sorted([*_HOME, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        near = difflib.get_close_matches(name, __all__, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f". Public names: {', '.join(__all__)}"
+        raise AttributeError(f"module 'interp' has no attribute {name!r}{hint}", name=name)
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
