@@ -1,0 +1,183 @@
+"""An image encoder with its preprocessing, its heads and its exact decomposition."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from interp.encoders.family import Family, find_parts
+from interp.encoders.layout import HeadLayout
+from interp.encoders.readout import Decomposition, Readout
+from interp.encoders.recorder import HeadRecord, HeadRecorder
+from interp.errors import InputError, unknown_name
+from interp.images.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import nn
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+DTYPES |= {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+LARGEST_DEVIATION = {torch.float16: 5e-3, torch.bfloat16: 3e-2}
+"""Largest relative distance to the float32 embedding at which a low-precision run is allowed."""
+
+
+class Encoder:
+    """A vision transformer whose heads can be recorded and whose embedding can be taken apart.
+
+    Make one with `load_encoder`, or from a model that you hold already:
+
+    >>> from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+    >>> config = CLIPVisionConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=3,
+    ...                           num_attention_heads=4, image_size=32, patch_size=8, projection_dim=16)
+    >>> encoder = Encoder(CLIPVisionModelWithProjection(config), Preprocessing.clip(32), name="tiny")
+    >>> parts = encoder.decompose(torch.rand(2, 3, 32, 32))
+    >>> parts.heads.shape, bool(parts.error().max() < 1e-5)
+    (torch.Size([2, 3, 4, 16]), True)
+
+    Args:
+        model: any model that holds one vision tower of a known family; it is put in eval mode.
+        preprocessing: what turns an image into pixel values.
+        name: what to call it in stores and reports; a hub id or a folder's name.
+        revision: the commit of the weights, where there is one.
+        family: names of the parts, for a model of your own.
+        device, dtype: where and in which precision to run.
+        reload: makes the float32 model again, for checking a low-precision one against it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocessing: Preprocessing,
+        *,
+        name: str,
+        revision: str = "",
+        family: Family | None = None,
+        device: str | torch.device = "cpu",
+        dtype: str | torch.dtype = "float32",
+        reload: Callable[[], nn.Module] | None = None,
+    ):
+        self.name, self.revision, self.preprocessing = name, revision, preprocessing
+        self.device, self.dtype = torch.device(device), as_dtype(dtype)
+        self.weight_hash = hash_weights(model)
+        self.readout = Readout.of(find_parts(model, family))
+        self._family = family
+        self._reload = None
+        if self.dtype != torch.float32:
+            exact = None if reload else copy.deepcopy(model)
+            self._reload = reload or (lambda: exact)
+        self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
+        self.recorder = HeadRecorder(self.model, family)
+
+    @property
+    def family(self) -> str:
+        """Name of the model family: clip, vit, deit, or your own."""
+        return self.recorder.parts.family.name
+
+    @property
+    def layout(self) -> HeadLayout:
+        """Layers, heads and head width."""
+        return self.recorder.layout
+
+    @property
+    def width(self) -> int:
+        """P, the width of the embedding."""
+        return self.readout.projection.shape[1]
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        """What identifies this encoder in a store: name, revision, weights, precision, preprocessing."""
+        return {
+            "encoder": {
+                "name": self.name,
+                "revision": self.revision,
+                "weights": self.weight_hash,
+                "family": self.family,
+                "dtype": str(self.dtype).removeprefix("torch."),
+            },
+            "preprocessing": self.preprocessing.spec(),
+        }
+
+    def pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Preprocess RGB images into (n, 3, H, W), normalised, on the encoder's device."""
+        pixels = torch.stack([torch.from_numpy(self.preprocessing.apply(image)) for image in images])
+        return self.preprocessing.normalize(pixels.to(self.device))
+
+    @torch.inference_mode()
+    def record(self, pixel_values: torch.Tensor) -> HeadRecord:
+        """One pass over (n, 3, H, W) normalised pixel values; what it left at the class token."""
+        with self.recorder as recorder:
+            _look(self.model, pixel_values.to(self.device, self.dtype))
+            return recorder.take()
+
+    def decompose(self, pixel_values: torch.Tensor, centering: str = "own") -> Decomposition:
+        """The embeddings of (n, 3, H, W) pixel values as a sum of heads, MLPs, first residual and bias.
+
+        See `Readout.decompose` for the two centerings.
+        """
+        return self.readout.decompose(self.record(pixel_values), centering)  # type: ignore[arg-type]
+
+    def precision_error(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """‖embedding − float32 embedding‖ / ‖float32 embedding‖ of each image, (n,); zeros in float32."""
+        if self._reload is None:
+            return torch.zeros(len(pixel_values))
+        reference = self._reload().eval().float().to(self.device)
+        with torch.inference_mode(), HeadRecorder(reference, self._family) as recorder:
+            _look(reference, pixel_values.to(self.device, torch.float32))
+            exact = recorder.take().embedding
+        return ((self.record(pixel_values).embedding - exact).norm(dim=-1) / exact.norm(dim=-1)).cpu()
+
+    def __repr__(self) -> str:
+        shape = self.layout
+        return (
+            f"Encoder({self.name!r}, {self.family}, {shape.layers} layers × {shape.heads} heads × "
+            f"{shape.width}, embedding {self.width}, {self.provenance['encoder']['dtype']} on {self.device})"
+        )
+
+
+def _look(model: nn.Module, pixel_values: torch.Tensor) -> None:
+    """Run the vision part: of a whole CLIP, `get_image_features` alone, which needs no text."""
+    getattr(model, "get_image_features", model)(pixel_values=pixel_values)  # type: ignore[operator]
+
+
+def hash_weights(model: nn.Module) -> str:
+    """SHA-256 over the names, shapes and bytes of a model's weights, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}:{tuple(tensor.shape)}:{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def as_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """float32, bfloat16 or float16 (or fp32, bf16, fp16) as a torch dtype."""
+    if isinstance(dtype, torch.dtype) and dtype in DTYPES.values():
+        return dtype
+    if str(dtype) not in DTYPES:
+        raise unknown_name("dtype", dtype, DTYPES)
+    return DTYPES[str(dtype)]
+
+
+def as_device(device: str | None) -> torch.device:
+    """The device asked for; by default the best that there is.
+
+    Raises:
+        InputError: no such device on this machine.
+    """
+    if device in (None, "auto"):
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"device {device!r} cannot be used here ({str(error).splitlines()[0]}); "
+            "use 'cpu', 'cuda' or 'mps', or leave it out to get the best one"
+        ) from error
+    return torch.device(str(device))

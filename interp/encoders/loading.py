@@ -1,0 +1,166 @@
+"""Load an encoder from a hub id or a folder, strictly: right classes, no missing weight, right activation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from interp.encoders.encoder import Encoder, as_device
+from interp.errors import InputError, unknown_name
+from interp.images.preprocess import Preprocessing
+
+if TYPE_CHECKING:
+    from torch import nn
+
+DEFAULT = "openai/clip-vit-large-patch14"
+
+MODEL_TYPES = {
+    "clip": ("CLIPVisionModelWithProjection", "CLIPVisionModel"),
+    "clip_vision_model": ("CLIPVisionModelWithProjection", "CLIPVisionModel"),
+    "vit": ("ViTModel",),
+    "deit": ("DeiTModel",),
+}
+"""For each `model_type` of a config, the classes to try; the next one if the weights lack a projection."""
+
+ACTIVATIONS = {
+    "openai/clip-vit-base-patch32": "quick_gelu",
+    "openai/clip-vit-base-patch16": "quick_gelu",
+    "openai/clip-vit-large-patch14": "quick_gelu",
+    "openai/clip-vit-large-patch14-336": "quick_gelu",
+    "laion/CLIP-ViT-B-32-laion2B-s34B-b79K": "gelu",
+    "laion/CLIP-ViT-B-16-laion2B-s34B-b88K": "gelu",
+    "laion/CLIP-ViT-L-14-laion2B-s32B-b82K": "gelu",
+    "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": "gelu",
+}
+"""The activation that each of these checkpoints was trained with; another one changes every feature silently."""
+
+
+def load_encoder(
+    name: str | Path = DEFAULT,
+    *,
+    device: str | None = None,
+    dtype: str = "float32",
+    revision: str | None = None,
+) -> Encoder:
+    """Load an image encoder: CLIP (OpenAI or OpenCLIP weights in `transformers` format), ViT or DeiT.
+
+    Args:
+        name: a hub id such as `openai/clip-vit-large-patch14`, or a folder with config.json,
+            weights and preprocessor_config.json.
+        device: cpu, cuda, mps; by default the best that there is.
+        dtype: float32, bfloat16 or float16.
+        revision: commit, tag or branch of a hub repository.
+
+    Raises:
+        InputError: the encoder cannot be loaded, is of another family, lacks weights, or its config
+            names another activation than the one its weights were trained with.
+
+    >>> load_encoder("no/such-folder-or-model")  # doctest: +SKIP
+    """
+    location = str(name)
+    config = _load_config(location, revision)
+    if config.model_type not in MODEL_TYPES:
+        raise InputError(
+            f"{location} is a {config.model_type!r} model; its heads cannot be recorded yet. Known model types: "
+            f"{', '.join(MODEL_TYPES)}. A model that you hold can be wrapped with interp.Encoder(model, ..., family=...)"
+        )
+    vision = getattr(config, "vision_config", config)
+    _check_activation(location, config, vision)
+    found_revision = getattr(config, "_commit_hash", None) or ""
+
+    if vision is not config:  # a whole CLIP says its projection's width outside the vision part
+        vision.projection_dim = config.projection_dim
+
+    def load() -> nn.Module:
+        return _load_strictly(location, MODEL_TYPES[config.model_type], revision, vision)
+
+    return Encoder(
+        load(),
+        Preprocessing.of(location, revision=revision),
+        name=Path(location).resolve().name if Path(location).is_dir() else location,
+        revision=found_revision,
+        device=as_device(device),
+        dtype=dtype,
+        reload=load if dtype not in ("float32", "fp32") else None,
+    )
+
+
+def _load_config(location: str, revision: str | None) -> Any:
+    from transformers import AutoConfig
+
+    path = Path(location)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{location} is a file; give the folder that holds config.json, or a hub id")
+    if path.is_dir() and not (path / "config.json").exists():
+        raise InputError(f"the folder {location} holds no config.json; save the model with save_pretrained()")
+    try:
+        return AutoConfig.from_pretrained(location, revision=revision)
+    except (OSError, ValueError) as error:
+        known = unknown_name("encoder", location, ACTIVATIONS)
+        raise InputError(
+            f"encoder {location!r} is no folder here and could not be fetched from the model hub "
+            f"({str(error).splitlines()[0]}). Download it where there is a network "
+            f"(hf download {location} --local-dir FOLDER) and pass that folder, or check the name: {known}"
+        ) from error
+
+
+def _check_activation(location: str, config: Any, vision: Any) -> None:
+    """Refuse a known checkpoint whose config would run it with an activation it was not trained with."""
+    origins = (location.rstrip("/"), getattr(config, "_name_or_path", ""))
+    for known, activation in ACTIVATIONS.items():
+        same_folder = Path(location).name == known.split("/")[1]
+        if (known in origins or same_folder) and vision.hidden_act != activation:
+            raise InputError(
+                f"{location}: config.json says hidden_act={vision.hidden_act!r}, but {known} was trained with "
+                f"{activation!r}; every feature would be silently wrong. Set hidden_act to {activation!r} in "
+                "vision_config, or fetch the original config again"
+            )
+
+
+def _load_strictly(location: str, classes: tuple[str, ...], revision: str | None, config: Any) -> nn.Module:
+    import torch
+    import transformers
+
+    missing: list[str] = []
+    for name in classes:
+        options = {"add_pooling_layer": False} if name in ("ViTModel", "DeiTModel") else {}
+        options |= {
+            "revision": revision,
+            "config": config,
+            "dtype": torch.float32,
+            "output_loading_info": True,
+        }
+        try:
+            with _quiet():
+                model, report = getattr(transformers, name).from_pretrained(location, **options)
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"the weights of {location} cannot be loaded into {name}: {reason}") from error
+        missing = sorted(report["missing_keys"])
+        if not missing:
+            return model
+        if any("visual_projection" not in key for key in missing):
+            break
+    raise InputError(
+        f"the weights of {location} lack {len(missing)} of the tensors that its config asks for "
+        f"({', '.join(missing[:4])}{', …' if len(missing) > 4 else ''}); they would be random. "
+        "Check that config.json and the weights belong together"
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the loader's report of tensors that belong to the text tower or a classifier."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""What was seen: feature stores on disk and the extraction that fills them."""

@@ -1,0 +1,63 @@
+"""Where a store comes from: its key, and what to say when another one is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from interp.encoders.encoder import Encoder
+from interp.errors import InputError
+from interp.images.equalize import Equalize
+
+FORMAT = 1
+"""Number of the store's own layout on disk; a store of another number has to be extracted again."""
+
+
+def store_key(encoder: Encoder, keys: Iterable[str], equalize: Equalize | None, dtype: str) -> dict[str, Any]:
+    """Everything that decides what a store's bytes are.
+
+    Args:
+        encoder: who looks.
+        keys: row keys of all images, in order.
+        equalize: the path that every image is brought through first, or None.
+        dtype: in which precision head and MLP values are stored.
+    """
+    digest = hashlib.sha256("\n".join(keys).encode())
+    return {
+        "format": FORMAT,
+        **encoder.provenance,
+        "equalize": str(equalize) if equalize else "none",
+        "laundering": "none",
+        "images": digest.hexdigest(),
+        "dtype": dtype,
+        "libraries": {name: version(name) for name in ("torch", "transformers", "pillow", "numpy")},
+    }
+
+
+def differences(ours: Mapping[str, Any], theirs: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Name each setting in which two keys differ.
+
+    >>> differences({"equalize": "none", "libraries": {"torch": "2.13"}},
+    ...             {"equalize": "256:75", "libraries": {"torch": "2.13"}})
+    ["equalize: the store has 'none', asked for '256:75'"]
+    """
+    found = []
+    for name in sorted({*ours, *theirs}):
+        a, b = ours.get(name), theirs.get(name)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            found += differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            found.append(f"{prefix}{name}: the store has {a!r}, asked for {b!r}")
+    return found
+
+
+def refuse_other_settings(where: object, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> None:
+    """Raise an InputError that names every difference between a store's key and the settings asked for."""
+    if found := differences(ours, theirs):
+        raise InputError(
+            f"{where} was made with other settings; "
+            + "; ".join(found)
+            + ". Use another --out folder, or the same settings"
+        )

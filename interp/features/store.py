@@ -1,0 +1,159 @@
+"""A store of recorded heads on disk, and all that follows from it without a second pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from interp.encoders.layout import HeadLayout
+from interp.encoders.readout import Readout
+from interp.encoders.recorder import HeadRecord
+from interp.errors import InputError, unknown_name
+from interp.features.shards import KEY, READOUT, ROWS, read_json, read_shards
+
+
+class FeatureStore:
+    """What an encoder saw in n images: head values, MLP values, embeddings, and the rows they belong to.
+
+    Args:
+        folder: what `extract` wrote.
+
+    Raises:
+        InputError: the folder holds no store, or one that is not finished.
+
+    Attributes:
+        rows: (n rows) table indexed by row key: label, generator, family, group, content_hash, pixel_hash,
+            error (empty if the image could be read) and every column of the manifest.
+        key: the provenance key: encoder, weights, precision, preprocessing, equalisation, libraries.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not (self.folder / KEY).exists():
+            raise InputError(
+                f"{folder} holds no feature store (no {KEY}); make one with `interp extract … --out {folder}`"
+            )
+        header = read_json(self.folder / KEY)
+        self.key: dict[str, Any] = header["key"]
+        self._shards = range(-(-header["images"] // header["shard_size"]))
+        if not (self.folder / ROWS).exists():
+            done = len(list((self.folder / "shards").glob("[0-9]*")))
+            raise InputError(
+                f"the store {folder} is not finished: {done} of {len(self._shards)} shards; run the same `interp extract` again"
+            )
+        self.rows = pd.read_parquet(self.folder / ROWS)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __repr__(self) -> str:
+        encoder, bad = self.key["encoder"], int((~self.usable).sum())
+        return (
+            f"FeatureStore({str(self.folder)!r}: {len(self)} images{f', {bad} unreadable' if bad else ''}, {encoder['name']}, "
+            f"{self.layout.n_heads} heads, equalize {self.key['equalize']})"
+        )
+
+    @property
+    def usable(self) -> np.ndarray:
+        """(n,) bool: rows whose image could be read; the features of the others are NaN."""
+        return (self.rows["error"] == "").to_numpy()
+
+    @cached_property
+    def readout(self) -> Readout:
+        """The encoder's weights that carry head values into the embedding."""
+        return Readout.load(self.folder / READOUT)
+
+    @property
+    def layout(self) -> HeadLayout:
+        """Layers, heads and head width."""
+        return self.readout.layout
+
+    def array(self, name: str) -> np.ndarray:
+        """One stored array: head_values, mlp_values, first, norm_mean, norm_std or embedding, (n, …)."""
+        known = sorted(p.stem for p in (self.folder / "shards" / "00000").glob("*.npy"))
+        if name not in known:
+            raise unknown_name("array", name, known)
+        return read_shards(self.folder / "shards", self._shards, name)
+
+    def head_features(self) -> np.ndarray:
+        """(n, l·h·d), float32: head values ÷ the final LayerNorm's std, columns as in `layout`.
+
+        In this unit a head's share of the embedding is linear: `X[:, layout.slice(head)] @ readout.folded[l, h]`.
+        """
+        values = self.array("head_values").reshape(len(self), -1).astype(np.float32)
+        return values / self.array("norm_std")[:, None]
+
+    def head_embeddings(self, heads: Sequence[str | int] | None = None) -> np.ndarray:
+        """(n, k, P), float32: what each of k heads (default: all) adds to the embedding."""
+        numbers = [self.layout.index(h) for h in (self.layout.names if heads is None else heads)]
+        features = self.head_features().reshape(len(self), self.layout.n_heads, -1)
+        folded = self.readout.folded.flatten(0, 1).numpy()
+        return np.einsum("nkd,kdp->nkp", features[:, numbers], folded[numbers])
+
+    def embedding(
+        self,
+        without: Iterable[str] = (),
+        *,
+        replace: str = "zero",
+        rows: Sequence[int] | np.ndarray | None = None,
+    ) -> np.ndarray:
+        """(n, P), float32: the stored embedding, minus the parts named.
+
+        Args:
+            without: parts to remove: heads such as `L3.H5`, MLPs such as `L3.MLP`, or `first`.
+            replace: "zero" takes a part out; "mean" puts its mean over `rows` in its place.
+            rows: positions of the train rows that the mean is taken over; needed for "mean".
+
+        Raises:
+            InputError: an unknown part, or a mean without rows.
+        """
+        result = self.array("embedding")
+        if replace not in ("zero", "mean"):
+            raise unknown_name("replacement", replace, ["zero", "mean"])
+        if replace == "mean" and rows is None:
+            raise InputError(
+                "replace='mean' needs rows=: positions of the train rows, so that no test row is averaged in"
+            )
+        for part in without:
+            value = self._part(part)
+            if replace == "mean":
+                value = value - np.nanmean(value[np.asarray(rows)], axis=0)
+            result = result - value
+        return result
+
+    def class_tokens(self) -> np.ndarray:
+        """(n, l + 1, D), float32: the class token as it enters the first block and after each block."""
+        return self.readout.class_tokens(self.record()).numpy()
+
+    def next_to_last(self) -> np.ndarray:
+        """(n, D), float32: the class token behind the final LayerNorm, before the projection."""
+        return self.readout.next_to_last(self.record()).numpy()
+
+    def record(self) -> HeadRecord:
+        """All that was recorded, as tensors on the CPU."""
+        names = ("head_values", "mlp_values", "first", "norm_mean", "norm_std", "embedding")
+        return HeadRecord(*(torch.from_numpy(self.array(name)) for name in names))
+
+    def size(self) -> tuple[int, int]:
+        """Bytes of the shards and bytes of the weights that all images share."""
+        shards = sum(p.stat().st_size for p in (self.folder / "shards").rglob("*") if p.is_file())
+        return shards, (self.folder / READOUT).stat().st_size
+
+    def _part(self, name: str) -> np.ndarray:
+        layers = self.layout.layers
+        mlps = {f"L{layer}.MLP": layer for layer in range(layers)}
+        std = torch.from_numpy(self.array("norm_std"))
+        if name == "first":
+            return self.readout.residual(torch.from_numpy(self.array("first")), std).numpy()
+        if name in mlps:
+            values = torch.from_numpy(self.array("mlp_values")[:, mlps[name]])
+            return self.readout.residual(values, std).numpy()
+        if name in self.layout.names:
+            return self.head_embeddings([name])[:, 0]
+        raise unknown_name("part", name, [*self.layout.names, *mlps, "first"])
