@@ -1,0 +1,188 @@
+"""How well scores tell fakes from photographs: AUC, its standard error, accuracy at a chosen threshold."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import norm, rankdata
+
+from interp.errors import InputError
+
+
+class DeLong(NamedTuple):
+    """Two detectors on the same images: AUC of a minus AUC of b, its standard error, two-sided p."""
+
+    difference: float
+    se: float
+    p: float
+
+
+def check_scores(y: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as (n,) bool, true for a fake, and scores as (n,) or (n, m) float64; refuse anything else.
+
+    >>> check_scores([0, 2], [0.1, 0.2])
+    Traceback (most recent call last):
+    interp.errors.InputError: y must hold 1 for fakes and 0 for photographs; given [0, 2]
+    """
+    labels, values = np.asarray(y), np.asarray(scores, dtype=np.float64)
+    if labels.ndim != 1 or values.ndim not in (1, 2) or len(labels) != len(values):
+        raise InputError(
+            f"y must be (n,), scores (n,) or (n, m) with the same n; given {labels.shape} and {values.shape}"
+        )
+    if not np.isin(labels, (0, 1)).all():
+        raise InputError(
+            f"y must hold 1 for fakes and 0 for photographs; given {np.unique(labels)[:5].tolist()}"
+        )
+    absent = int(np.isnan(values).sum())
+    if absent:
+        raise InputError(
+            f"{absent} of {values.size} scores are NaN; drop those rows or find out why they have no score"
+        )
+    return labels == 1, values
+
+
+def auc(y: ArrayLike, scores: ArrayLike) -> float:
+    """The chance that a fake scores above a photograph, ties counting half: the area under the ROC curve.
+
+    Parameters
+    ----------
+    y
+        (n,) 1 for a fake, 0 for a photograph.
+    scores
+        (n,) float, higher for fakes.
+
+    Returns
+    -------
+    0 to 1; NaN where a class is missing.
+
+    >>> auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
+    0.875
+    """
+    _one_column(scores)
+    return float(auc_columns(y, scores))
+
+
+def auc_columns(y: ArrayLike, scores: ArrayLike) -> np.ndarray:
+    """`auc` of each column: scores (n, m) give (m,) float64, scores (n,) give a number.
+
+    >>> auc_columns([0, 1, 1], [[1, 3], [2, 2], [3, 1]])
+    array([1., 0.])
+    """
+    fake, values = check_scores(y, scores)
+    n_fake, n_real = int(fake.sum()), int((~fake).sum())
+    if not n_fake or not n_real:
+        return np.full(values.shape[1:], np.nan)
+    ranks = rankdata(values, axis=0)  # Mann and Whitney 1947: U from the rank sum of the fakes
+    return (ranks[fake].sum(axis=0) - n_fake * (n_fake + 1) / 2) / (n_fake * n_real)
+
+
+def _one_column(scores: ArrayLike) -> None:
+    if np.ndim(scores) != 1:
+        raise InputError(f"scores must be (n,); given {np.shape(scores)}. auc_columns takes (n, m)")
+
+
+def _placements(y: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """For each fake the share of photographs it beats; for each photograph, of fakes that beat it."""
+    _one_column(scores)
+    fake, values = check_scores(y, scores)
+    ranks = rankdata(values)
+    n_fake, n_real = int(fake.sum()), int((~fake).sum())
+    of_fakes = (ranks[fake] - rankdata(values[fake])) / max(n_real, 1)
+    of_real = 1 - (ranks[~fake] - rankdata(values[~fake])) / max(n_fake, 1)
+    return of_fakes, of_real
+
+
+def _standard_error(of_fakes: np.ndarray, of_real: np.ndarray) -> float:
+    if min(len(of_fakes), len(of_real)) < 2:
+        return float("nan")
+    return float(np.sqrt(of_fakes.var(ddof=1) / len(of_fakes) + of_real.var(ddof=1) / len(of_real)))
+
+
+def standard_error_auc(y: ArrayLike, scores: ArrayLike) -> float:
+    """Standard error of one AUC over independent images; NaN with fewer than two of a class.
+
+    DeLong, DeLong and Clarke-Pearson 1988, from midranks as in Sun and Xu 2014. Images that share a group are
+    not independent: use `interp.protocol.resampling.JointResample` for those.
+
+    >>> round(standard_error_auc([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6]), 4)
+    0.1571
+    """
+    return _standard_error(*_placements(y, scores))
+
+
+def delong(y: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> DeLong:
+    """Compare two detectors by their AUC on the same independent images, with DeLong's paired test.
+
+    Parameters
+    ----------
+    y
+        (n,) 1 for a fake, 0 for a photograph; two of each at least, else standard error and p are NaN.
+    scores_a, scores_b
+        (n,) float, of the same images in the same order.
+
+    Returns
+    -------
+    `DeLong`: difference (a minus b), its standard error, two-sided p. Without any variance p is 1 for equal
+    AUCs and 0 otherwise.
+
+    >>> delong([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [1, 2, 4, 3, 5, 6])
+    DeLong(difference=0.0, se=0.0, p=1.0)
+    """
+    fakes_a, real_a = _placements(y, scores_a)
+    fakes_b, real_b = _placements(y, scores_b)
+    if not len(fakes_a) or not len(real_a):
+        return DeLong(float("nan"), float("nan"), float("nan"))
+    difference = float(fakes_a.mean() - fakes_b.mean())
+    se = _standard_error(fakes_a - fakes_b, real_a - real_b)
+    if se == 0:
+        return DeLong(difference, se, 1.0 if difference == 0 else 0.0)
+    return DeLong(difference, se, float(2 * norm.sf(abs(difference) / se)))
+
+
+def balanced_accuracy_at(y: ArrayLike, scores: ArrayLike, threshold: float) -> float:
+    """Mean of the share of fakes above `threshold` and the share of photographs not above it.
+
+    NaN where a class is missing. A score equal to the threshold counts as a photograph.
+
+    >>> balanced_accuracy_at([0, 0, 1, 1], [-1.0, 0.0, 0.5, -0.5], threshold=0.0)
+    0.75
+    """
+    _one_column(scores)
+    fake, values = check_scores(y, scores)
+    if fake.all() or not fake.any():
+        return float("nan")
+    called_fake = values > threshold
+    return float((called_fake[fake].mean() + (~called_fake[~fake]).mean()) / 2)
+
+
+def threshold_for_balanced_accuracy(y: ArrayLike, scores: ArrayLike) -> float:
+    """The threshold with the highest balanced accuracy on these rows: select rows, never test rows.
+
+    Candidates lie halfway between neighbouring scores; of equally good ones the middle one is taken.
+
+    Raises
+    ------
+    InputError
+        When a class is missing.
+
+    >>> threshold_for_balanced_accuracy([0, 0, 1, 1], [1.0, 2.0, 4.0, 5.0])
+    3.0
+    """
+    _one_column(scores)
+    fake, values = check_scores(y, scores)
+    if fake.all() or not fake.any():
+        raise InputError(
+            f"a threshold needs both classes; given {fake.sum()} fakes and {(~fake).sum()} photographs"
+        )
+    distinct, at = np.unique(values, return_inverse=True)
+    if len(distinct) == 1:
+        return float(distinct[0])
+    missed = np.cumsum(np.bincount(at[fake], minlength=len(distinct)))[:-1] / fake.sum()
+    kept = np.cumsum(np.bincount(at[~fake], minlength=len(distinct)))[:-1] / (~fake).sum()
+    best = np.flatnonzero(np.isclose(kept - missed, (kept - missed).max(), rtol=0, atol=1e-12))
+    below, above = distinct[best[len(best) // 2]], distinct[best[len(best) // 2] + 1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        middle = below + (above - below) / 2
+    return float(middle if np.isfinite(middle) and middle < above else below)
