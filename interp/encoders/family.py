@@ -1,4 +1,4 @@
-"""What a model family calls its parts, and how they are found inside any model of it: by type, never by path."""
+"""What a model family calls its parts, and how they are found in any model of it: by type, never by path."""
 
 from __future__ import annotations
 

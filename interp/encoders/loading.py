@@ -34,7 +34,7 @@ ACTIVATIONS = {
     "laion/CLIP-ViT-L-14-laion2B-s32B-b82K": "gelu",
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": "gelu",
 }
-"""The activation that each of these checkpoints was trained with; another one changes every feature silently."""
+"""The activation that each of these checkpoints was trained with; another changes every feature silently."""
 
 
 def load_encoder(
@@ -64,7 +64,7 @@ def load_encoder(
     if config.model_type not in MODEL_TYPES:
         raise InputError(
             f"{location} is a {config.model_type!r} model; its heads cannot be recorded yet. Known model types: "
-            f"{', '.join(MODEL_TYPES)}. A model that you hold can be wrapped with interp.Encoder(model, ..., family=...)"
+            f"{', '.join(MODEL_TYPES)}. Wrap a model that you hold with interp.Encoder(model, ..., family=...)"
         )
     vision = getattr(config, "vision_config", config)
     _check_activation(location, config, vision)
@@ -101,7 +101,7 @@ def _load_config(location: str, revision: str | None) -> Any:
         known = unknown_name("encoder", location, ACTIVATIONS)
         raise InputError(
             f"encoder {location!r} is no folder here and could not be fetched from the model hub "
-            f"({str(error).splitlines()[0]}). Download it where there is a network "
+            f"({str(error).strip().splitlines()[0]}). Download it where there is a network "
             f"(hf download {location} --local-dir FOLDER) and pass that folder, or check the name: {known}"
         ) from error
 

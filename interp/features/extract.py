@@ -140,8 +140,8 @@ def check_on_four_images(encoder: Encoder, dataset: PixelDataset) -> float:
     allowed = LARGEST_DEVIATION.get(encoder.dtype, 0.0)
     if encoder.dtype == torch.float32 and sum_error > LARGEST_SUM_ERROR:
         raise InputError(
-            f"the parts of {encoder.name} miss its embedding by {sum_error:.1e} (relative; allowed {LARGEST_SUM_ERROR:.0e}): "
-            "this model adds something to its class token that the family description leaves out"
+            f"the parts of {encoder.name} miss its embedding by {sum_error:.1e} (relative; allowed "
+            f"{LARGEST_SUM_ERROR:.0e}): it adds something to its class token that the family description leaves out"
         )
     if deviation > allowed:
         raise InputError(

@@ -88,9 +88,9 @@ def to_storage(values: np.ndarray, dtype: str, name: str) -> np.ndarray:
     if bad.any() or not np.isfinite(values).all():
         where = np.argwhere(bad if bad.any() else ~np.isfinite(values))[0]
         layer = f" of layer {where[1]}" if values.ndim > 2 else ""
+        largest = np.abs(values[np.isfinite(values)]).max(initial=0.0)
         raise InputError(
-            f"{name}{layer} reach {np.abs(values[np.isfinite(values)]).max():.3g} (finite: {np.isfinite(values).all()}), "
-            f"beyond what {dtype} holds; extract with --store-dtype float32 and, if the encoder runs in half "
-            "precision, with --dtype float32"
+            f"{name}{layer} reach {largest:.3g}, beyond what {dtype} holds; extract with --store-dtype float32 "
+            "and, if the encoder runs in half precision, with --dtype float32"
         )
     return stored

@@ -45,7 +45,8 @@ class FeatureStore:
         if not (self.folder / ROWS).exists():
             done = len(list((self.folder / "shards").glob("[0-9]*")))
             raise InputError(
-                f"the store {folder} is not finished: {done} of {len(self._shards)} shards; run the same `interp extract` again"
+                f"the store {folder} is not finished ({done} of {len(self._shards)} shards); "
+                "run the same `interp extract` again and it goes on"
             )
         self.rows = pd.read_parquet(self.folder / ROWS)
 
@@ -55,8 +56,8 @@ class FeatureStore:
     def __repr__(self) -> str:
         encoder, bad = self.key["encoder"], int((~self.usable).sum())
         return (
-            f"FeatureStore({str(self.folder)!r}: {len(self)} images{f', {bad} unreadable' if bad else ''}, {encoder['name']}, "
-            f"{self.layout.n_heads} heads, equalize {self.key['equalize']})"
+            f"FeatureStore({str(self.folder)!r}: {len(self)} images{f', {bad} unreadable' if bad else ''}, "
+            f"{encoder['name']}, {self.layout.n_heads} heads, equalize {self.key['equalize']})"
         )
 
     @property
@@ -80,6 +81,26 @@ class FeatureStore:
         if name not in known:
             raise unknown_name("array", name, known)
         return read_shards(self.folder / "shards", self._shards, name)
+
+    def features(self, kind: str) -> np.ndarray:
+        """One matrix for each image, (n, p), float32, as detectors read it.
+
+        Args:
+            kind: "embedding" (p = P), "heads" (`head_features`, p = l·h·d), "layers" (the class token after each
+                block, p = l·D) or "next_to_last" (p = D).
+
+        Raises:
+            InputError: another kind.
+        """
+        kinds = {
+            "embedding": self.embedding,
+            "heads": self.head_features,
+            "layers": lambda: self.class_tokens()[:, 1:].reshape(len(self), -1),
+            "next_to_last": self.next_to_last,
+        }
+        if kind not in kinds:
+            raise unknown_name("features", kind, kinds)
+        return kinds[kind]()
 
     def head_features(self) -> np.ndarray:
         """(n, l·h·d), float32: head values ÷ the final LayerNorm's std, columns as in `layout`.

@@ -79,9 +79,7 @@ def test_missing_weights_are_an_error_that_names_them(save):
 
 def test_a_known_checkpoint_with_the_wrong_activation_is_refused(save):
     _, folder = save("clip-gelu", "clip-vit-large-patch14")
-    with pytest.raises(
-        InputError, match="'gelu', but openai/clip-vit-large-patch14 was trained with 'quick_gelu'"
-    ):
+    with pytest.raises(InputError, match="clip-vit-large-patch14 was trained with 'quick_gelu'"):
         load_encoder(folder)
     _, folder = save("clip-quick-gelu", "CLIP-ViT-B-32-laion2B-s34B-b79K")
     with pytest.raises(InputError, match="trained with 'gelu'"):

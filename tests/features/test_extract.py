@@ -152,9 +152,14 @@ def test_a_store_of_vit_large_fits_110_kb_an_image(tmp_path):
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     config = CLIPVisionConfig(
-        hidden_size=1024, intermediate_size=64, num_hidden_layers=2, num_attention_heads=16, image_size=28, patch_size=14,
+        hidden_size=1024,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=16,
+        image_size=28,
+        patch_size=14,
         projection_dim=768,
-    )  # fmt: skip
+    )
     encoder = Encoder(CLIPVisionModelWithProjection(config), Preprocessing.clip(28), name="wide")
     store = extract(draw(tmp_path / "i", 64), encoder, tmp_path / "s", workers=0, progress=False)
     on_disk = store.size()[0] / len(store)
@@ -168,7 +173,8 @@ import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
 from features.test_extract import ImageSet, extract, tiny
-extract(ImageSet.open({images!r}), tiny(), {out!r}, batch_size=4, shard_size=8, workers={workers}, progress=False)
+options = dict(batch_size=4, shard_size=8, workers={workers}, progress=False)
+extract(ImageSet.open({images!r}), tiny(), {out!r}, **options)
 """
 
 

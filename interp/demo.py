@@ -1,0 +1,51 @@
+"""The demo: the main job on a tiny random model and drawn images, for a look at the path without any download."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from interp.encoders.encoder import Encoder
+    from interp.report.results import RunResult
+
+NOTICE = (
+    "Demo: a tiny CLIP with random weights, made from a config, on simulated (drawn) images. "
+    "It shows the path and what it writes; its numbers say nothing about generated images."
+)
+
+
+def demo_encoder() -> Encoder:
+    """A CLIP image tower of 4 layers × 4 heads with random weights, always the same."""
+    import torch
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    from interp.encoders.encoder import Encoder
+    from interp.images.preprocess import Preprocessing
+
+    config = CLIPVisionConfig(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=64,
+        patch_size=8,
+        projection_dim=32,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = CLIPVisionModelWithProjection(config)
+        for parameter in model.parameters():  # wider than at the start of training, so that heads differ
+            parameter.data.mul_(3 if parameter.ndim > 1 else 1)
+    return Encoder(model, Preprocessing.clip(64), name="demo-random-clip")
+
+
+def run_demo(out: str | Path = "demo") -> RunResult:
+    """Draw images, run the main job on them, and write everything that a real run writes into `out`."""
+    from interp.images.simulated import draw_simulated_set
+    from interp.main_job import run
+
+    print(NOTICE, flush=True)
+    out = Path(out)
+    images = draw_simulated_set(out / "images", n_per_class=120)
+    return run(images, demo_encoder(), out, min_train=100, seeds=2, nulls=20, resamples=500)

@@ -1,0 +1,142 @@
+"""A detector to keep: what it reads, how it decides, and where it comes from; saved without pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interp.errors import InputError
+from interp.features.store import FeatureStore
+
+DESCRIPTION = "detector.json"
+WEIGHTS = "weights.safetensors"
+OTHER = "model.skops"
+
+
+@dataclass(frozen=True)
+class LinearScore:
+    """A score that is linear in the columns it reads.
+
+    Attributes:
+        coef: (p,), float64.
+        intercept: float.
+    """
+
+    coef: np.ndarray
+    intercept: float
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """Scores (n,) of rows (n, p)."""
+        return np.asarray(X, dtype=np.float64) @ self.coef + self.intercept
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A fitted detector with all that is needed to use it on new images.
+
+    Attributes:
+        name: which arm it is, such as `selected_heads`.
+        features: what it reads from a store: embedding, heads, layers.
+        model: anything with `decision_function((n, p)) -> (n,)`, or a fitted scikit-learn pipeline.
+        threshold: score above which an image is called fake; chosen on select rows.
+        key: provenance of the features it was fitted on (encoder, preprocessing, equalisation).
+        notes: what it was fitted on, the heads or coordinates it keeps, and where its encoder was loaded from.
+    """
+
+    name: str
+    features: str
+    model: Any
+    threshold: float
+    key: Mapping[str, Any]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def score(self, store: FeatureStore) -> pd.DataFrame:
+        """Score every image of a store: key, score, verdict ("fake", "real", or "" where unreadable), error.
+
+        Raises:
+            InputError: the store was made by another encoder or with another preprocessing or equalisation.
+        """
+        from interp.features.provenance import refuse_other_settings
+
+        settings = ("encoder", "preprocessing", "equalize", "laundering")
+        asked = {name: self.key[name] for name in settings}
+        refuse_other_settings(store.folder, {name: store.key[name] for name in settings}, asked)
+        table = store.rows[["error"]].copy()
+        usable = store.usable
+        scores = np.full(len(store), np.nan)
+        if usable.any():
+            scores[usable] = self.model.decision_function(store.features(self.features)[usable])
+        table.insert(0, "score", scores)
+        verdict = np.where(scores > self.threshold, "fake", "real")
+        table.insert(1, "verdict", np.where(usable, verdict, ""))
+        return table
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the detector: a linear one as safetensors + JSON, any other scikit-learn model with skops."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        linear = isinstance(self.model, LinearScore)
+        if linear:
+            from safetensors.numpy import save_file
+
+            save_file(
+                {"coef": self.model.coef, "intercept": np.array([self.model.intercept])}, folder / WEIGHTS
+            )
+        else:
+            import skops.io
+
+            skops.io.dump(self.model, folder / OTHER)
+        description = {
+            "name": self.name,
+            "features": self.features,
+            "threshold": self.threshold,
+            "linear": linear,
+            "key": self.key,
+            "notes": self.notes,
+        }
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+        return folder
+
+
+def load_detector(folder: str | Path, trusted: Sequence[str] = ()) -> Detector:
+    """Load a detector that `Detector.save` wrote.
+
+    Args:
+        folder: where it lies.
+        trusted: types that a model saved with skops may hold beside scikit-learn's and interp's own.
+
+    Raises:
+        InputError: the folder holds no detector, or its model holds types that are not trusted.
+    """
+    folder = Path(folder)
+    if not (folder / DESCRIPTION).exists():
+        inside = sorted(p.parent.name for p in folder.glob(f"**/{DESCRIPTION}"))
+        hint = f"; it holds the detectors {', '.join(inside)}: name one of their folders" if inside else ""
+        raise InputError(f"{folder} holds no detector (no {DESCRIPTION}){hint}")
+    saved = json.loads((folder / DESCRIPTION).read_text())
+    if saved.pop("linear"):
+        from safetensors.numpy import load_file
+
+        weights = load_file(folder / WEIGHTS)
+        model: Any = LinearScore(weights["coef"], float(weights["intercept"][0]))
+    else:
+        model = _load_skops(folder / OTHER, trusted)
+    return Detector(model=model, **saved)
+
+
+def _load_skops(path: Path, trusted: Sequence[str]) -> Any:
+    import skops.io
+
+    unknown = [name for name in skops.io.get_untrusted_types(file=path) if not name.startswith("interp.")]
+    if refused := sorted(set(unknown) - set(trusted)):
+        raise InputError(
+            f"{path} holds types that are not trusted: {', '.join(refused)}. If you know where it comes from, pass "
+            f"trusted={refused}"
+        )
+    return skops.io.load(path, trusted=skops.io.get_untrusted_types(file=path))

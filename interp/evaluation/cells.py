@@ -1,0 +1,130 @@
+"""From scores to cells: AUC of every arm for each train, select and test generator, under one joint resample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from interp.protocol.intervals import percentile_interval
+from interp.protocol.metrics import auc_columns
+from interp.protocol.resampling import JointResample, resampled_auc
+from interp.protocol.roles import Split
+
+IN_DISTRIBUTION = "(in distribution)"
+"""Stands for the test generator in the cells of held-out images of the train generator itself."""
+
+
+@dataclass(frozen=True)
+class SplitScores:
+    """Scores of all arms on one split.
+
+    Attributes:
+        split: who trained, selected, tests.
+        arms: m names.
+        positions: (k,) int64: rows of the store that were scored, test and in-distribution ones.
+        scores: (k, m) float64.
+    """
+
+    split: Split
+    arms: tuple[str, ...]
+    positions: np.ndarray
+    scores: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cells:
+    """AUC of m arms in c cells, seeds averaged, with B joint resamples of photographs and groups.
+
+    Attributes:
+        table: c rows: train, select, test, n_real, n_fake (mean over seeds), seeds.
+        arms: m names.
+        auc: (c, m) float64.
+        resampled: (B, c, m) float64.
+    """
+
+    table: pd.DataFrame
+    arms: tuple[str, ...]
+    auc: np.ndarray
+    resampled: np.ndarray
+
+    def mean(self, chosen: np.ndarray) -> pd.DataFrame:
+        """Mean AUC over the chosen cells (c,) bool: a row for each arm with auc, low, high."""
+        low, high = percentile_interval(self.resampled[:, chosen].mean(axis=1))
+        return pd.DataFrame({"auc": self.auc[chosen].mean(0), "low": low, "high": high}, index=list(self.arms))
+
+    def by(self, columns: Sequence[str]) -> pd.DataFrame:
+        """Mean AUC with intervals for each group of cells: arm, the columns, auc, low, high, n_real, n_fake."""
+        parts = []
+        for values, group in self.table.groupby(list(columns), sort=True):
+            chosen = self.table.index.isin(group.index)
+            part = self.mean(chosen).rename_axis("arm").reset_index()
+            for name, value in zip(columns, values, strict=True):
+                part[name] = value
+            part["n_real"], part["n_fake"] = group["n_real"].mean(), group["n_fake"].mean()
+            parts.append(part)
+        found = pd.concat(parts, ignore_index=True)
+        return found[["arm", *columns, "auc", "low", "high", "n_real", "n_fake"]]
+
+    @property
+    def unseen(self) -> np.ndarray:
+        """(c,) bool: cells whose test generator was not trained on."""
+        return (self.table["test"] != IN_DISTRIBUTION).to_numpy()
+
+
+def test_sets(split: Split, generator: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """Positions of test photographs and one test generator's fakes, for each of them and in distribution.
+
+    Args:
+        split: the split.
+        generator: (n,) name of each row's generator.
+        y: (n,), 1 fake, 0 photograph.
+    """
+    photographs = split.test[y[split.test] == 0]
+    fakes = split.test[y[split.test] == 1]
+    sets = {name: fakes[generator[fakes] == name] for name in split.test_generators}
+    sets[IN_DISTRIBUTION] = split.in_distribution[y[split.in_distribution] == 1]
+    return {name: np.concatenate([photographs, found]) for name, found in sets.items() if len(found)}
+
+
+def cell_aucs(scores: np.ndarray, positions: np.ndarray, sets: dict[str, np.ndarray], y: np.ndarray) -> pd.DataFrame:
+    """AUC of each score column (k, m) on each test set: rows are test generators, columns the m columns."""
+    found = {}
+    for name, rows in sets.items():
+        found[name] = auc_columns(y[rows], scores[np.searchsorted(positions, rows)])
+    return pd.DataFrame(found).T
+
+
+def joint_cells(
+    splits: Sequence[SplitScores], rows: pd.DataFrame, *, n_resamples: int = 1000, random_state: int = 0
+) -> Cells:
+    """AUC of every cell, and the same under one joint resample of photographs and groups, seeds averaged.
+
+    Detectors stay fixed: the intervals say what other images of the same generators would give.
+
+    Args:
+        splits: scores of the same arms on every split.
+        rows: (n) rows of the store that positions count in: label, generator, group.
+        n_resamples: B.
+        random_state: seed of the resample.
+    """
+    resample = JointResample(rows, n_resamples=n_resamples, random_state=random_state)
+    y = (rows["label"] == "fake").to_numpy().astype(int)
+    generator = rows["generator"].to_numpy().astype(str)
+    arms = splits[0].arms
+    sums: dict[tuple[str, str, str], list] = {}
+    for one in splits:
+        for test, members in test_sets(one.split, generator, y).items():
+            scores = one.scores[np.searchsorted(one.positions, members)]
+            entry = (auc_columns(y[members], scores), resampled_auc(y[members], scores, resample.counts(members)))
+            cell = ("+".join(one.split.train_generators), "+".join(one.split.select_generators), test)
+            sums.setdefault(cell, []).append((*entry, int((y[members] == 0).sum()), int((y[members] == 1).sum())))
+    table = pd.DataFrame(list(sums), columns=["train", "select", "test"])
+    table["n_real"] = [np.mean([entry[2] for entry in entries]) for entries in sums.values()]
+    table["n_fake"] = [np.mean([entry[3] for entry in entries]) for entries in sums.values()]
+    table["seeds"] = [len(entries) for entries in sums.values()]
+    auc = np.array([np.mean([entry[0] for entry in entries], axis=0) for entries in sums.values()])
+    resampled = np.stack([np.nanmean([entry[1] for entry in entries], axis=0) for entries in sums.values()], axis=1)
+    return Cells(table, arms, auc, resampled)

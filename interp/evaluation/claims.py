@@ -1,0 +1,49 @@
+"""What may be said: a gain is claimed only above its nulls and with intervals that leave out zero."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from interp.evaluation.summary import BASELINE
+
+LEVEL = 0.05
+
+
+def claims(summary: pd.DataFrame, nulls: pd.DataFrame) -> dict[str, str]:
+    """One sentence for each arm but the baseline.
+
+    Args:
+        summary: what `summarise` gave.
+        nulls: what `null_table` gave: arm, null, high.
+    """
+    return {arm: _sentence(arm, summary.loc[arm], nulls[nulls["arm"] == arm]) for arm in summary.index if arm != BASELINE}
+
+
+def may_be_claimed(row: pd.Series, nulls: pd.DataFrame) -> bool:
+    """True for a gain whose interval over images is above 0 after Holm, and that exceeds 95 % of every null."""
+    above_nulls = (row["delta_to_embedding"] > nulls["high"]).all()
+    return bool(row["delta_low"] > 0 and row["p_holm"] < LEVEL and above_nulls)
+
+
+def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame) -> str:
+    gain = (
+        f"{arm}: {row['delta_to_embedding']:+.3f} AUC to the plain embedding "
+        f"[{row['delta_low']:+.3f}, {row['delta_high']:+.3f}]"
+    )
+    if row["delta_high"] < 0 and row["p_holm"] < LEVEL:
+        return f"{gain}: worse on these generators."
+    if row["delta_low"] <= 0 or row["p_holm"] >= LEVEL:
+        return f"{gain}: no difference that other images of these generators would be sure to show (Holm p {row['p_holm']:.2f})."
+    as_good = nulls[nulls["high"] >= row["delta_to_embedding"]]
+    if len(as_good):
+        named = ", ".join(f"{null} {high:+.3f}" for null, high in zip(as_good["null"], as_good["high"], strict=True))
+        return f"{gain}: a gain, but its nulls gain as much (95th percentile: {named}); not to be claimed for the choice made."
+    low, high = row["delta_generators_low"], row["delta_generators_high"]
+    others = (
+        "; there are too few families to say what other generators would show"
+        if not np.isfinite(low)
+        else f"; over other generators [{low:+.3f}, {high:+.3f}], so "
+        + ("it may be claimed for generators like these too" if low > 0 else "it may be claimed for these generators only")
+    )
+    return f"{gain}: a gain above all its nulls{others}." if len(nulls) else f"{gain}: a gain; nothing was chosen, so it has no null{others}."

@@ -1,0 +1,211 @@
+"""The main job from end to end: images and an encoder in; rankings, detectors, an honest table and figures out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from interp.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from interp.analysis.ranking import HeadRanking
+    from interp.encoders.encoder import Encoder
+    from interp.features.store import FeatureStore
+    from interp.images.image_set import ImageSet
+    from interp.protocol.splits import Protocol
+    from interp.report.results import RunResult
+
+
+def run(
+    images: ImageSet | str | Path,
+    encoder: Encoder | str | Path,
+    out: str | Path,
+    *,
+    equalize: str | None = None,
+    protocol: str = "pairs",
+    train: Sequence[str] = (),
+    select: Sequence[str] = (),
+    test: Sequence[str] = (),
+    min_train: int = 200,
+    seeds: int = 5,
+    nulls: int = 50,
+    resamples: int = 1000,
+    jobs: int | None = None,
+    random_state: int = 0,
+    **extraction: Any,
+) -> RunResult:
+    """Extract, rank, select, remove, retrain, and measure transfer against nulls, all into one folder.
+
+    Args:
+        images: an `ImageSet`, a folder or a manifest.
+        encoder: an `Encoder`, a hub id or a folder.
+        out: folder of the results; an unfinished run with the same settings goes on.
+        equalize: bring every image through one path first, such as `common:128:75`.
+        protocol: "pairs", "leave-one-out", or "by-hand" with `train`, `select` and `test` generators.
+        min_train: images that a generator must have to train or select.
+        seeds: dealings of photographs and groups into three parts.
+        nulls: draws of each null.
+        resamples: joint resamples for the intervals over images.
+        jobs: processes; by default one for each core.
+        random_state: seed of every random draw.
+        extraction: further arguments of `extract`: batch_size, shard_size, workers, store_dtype, progress.
+
+    Raises:
+        InputError: an argument that cannot be used; the message says what to do.
+    """
+    from interp.encoders.loading import load_encoder
+    from interp.features.extract import extract
+    from interp.images.image_set import ImageSet
+
+    opened = images if isinstance(images, ImageSet) else ImageSet.open(images)
+    location = str(encoder) if isinstance(encoder, str | Path) else ""
+    looking = load_encoder(encoder) if isinstance(encoder, str | Path) else encoder
+    store = extract(opened, looking, Path(out) / "store", equalize=equalize, **extraction)
+    parts = {"train": train, "select": select, "test": test, "min_train": min_train, "seeds": seeds}
+    chosen = make_protocol(store, protocol, random_state=random_state, **parts)
+    judging = {"nulls": nulls, "resamples": resamples, "jobs": jobs, "random_state": random_state}
+    return evaluate_store(store, chosen, out, encoder_location=location, **judging)
+
+
+def make_protocol(
+    store: FeatureStore,
+    protocol: str = "pairs",
+    *,
+    train: Sequence[str] = (),
+    select: Sequence[str] = (),
+    test: Sequence[str] = (),
+    min_train: int = 200,
+    seeds: int = 5,
+    random_state: int = 0,
+) -> Protocol:
+    """The protocol that the arguments ask for, over the readable rows of a store; see `run`."""
+    from interp.protocol.splits import Protocol
+
+    options = {"seeds": seeds, "random_state": random_state, "usable": store.usable}
+    by_hand = {"train": train, "select": select, "test": test}
+    if protocol == "by-hand" or (protocol == "pairs" and any(by_hand.values())):
+        if missing := [name for name, given in by_hand.items() if not given]:
+            raise InputError(f"a protocol by hand needs generators for all three parts; give --{' and --'.join(missing)}")
+        return Protocol.by_hand(store.rows, **{k: list(v) for k, v in by_hand.items()}, **options)
+    if protocol == "pairs":
+        return Protocol.pairs(store.rows, min_train=min_train, **options)
+    if protocol == "leave-one-out":
+        return Protocol.leave_one_out(store.rows, min_train=min_train, **options)
+    raise unknown_name("protocol", protocol, ["pairs", "leave-one-out", "by-hand"])
+
+
+def rank_store(store: FeatureStore, protocol: Protocol) -> HeadRanking:
+    """Rank every head of a store alone, on train and select rows only."""
+    from interp.analysis.ranking import rank_heads
+
+    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    generator = store.rows["generator"].to_numpy().astype(str)
+    return rank_heads(store.head_features(), y, store.layout, protocol, generator=generator)
+
+
+def evaluate_store(
+    store: FeatureStore,
+    protocol: Protocol,
+    out: str | Path,
+    *,
+    nulls: int = 50,
+    resamples: int = 1000,
+    jobs: int | None = None,
+    random_state: int = 0,
+    encoder_location: str = "",
+) -> RunResult:
+    """Rank heads, fit every arm and its nulls on a store, and write tables, figures, detectors and words.
+
+    Args:
+        store: what `extract` made.
+        protocol: who trains, selects and tests.
+        out: folder of the results.
+        nulls, resamples, jobs, random_state: as in `run`.
+        encoder_location: where the encoder was loaded from, so that `interp score` finds it again.
+    """
+    from interp.evaluation.arms import default_arms
+    from interp.evaluation.transfer import evaluate_transfer
+    from interp.report.results import RunResult, write_results
+
+    ranking = rank_store(store, protocol)
+    arms = default_arms(store, n_nulls=nulls)
+    transfer = evaluate_transfer(
+        store, protocol, arms, n_resamples=resamples, n_jobs=jobs, random_state=random_state, folder=Path(out) / "splits"
+    )
+    result = RunResult(store=store, protocol=protocol, ranking=ranking, transfer=transfer)
+    write_results(result, arms, Path(out), encoder_location=encoder_location)
+    return result
+
+
+def score_images(
+    paths: Sequence[str | Path],
+    detector: str | Path,
+    *,
+    encoder: str | Path | Encoder | None = None,
+    device: str | None = None,
+    workers: int | None = None,
+) -> pd.DataFrame:
+    """Score images without labels by a saved detector, along the very path its training images took.
+
+    Args:
+        paths: images or folders.
+        detector: folder of a saved detector, or of a run (then the arm its report recommends).
+        encoder: where its encoder is, if not where it was.
+
+    Returns:
+        A row for each image: score (log-odds), verdict, error.
+    """
+    from interp.detectors.detector import load_detector
+    from interp.encoders.loading import load_encoder
+    from interp.features.extract import extract
+    from interp.images.equalize import Equalize
+    from interp.images.image_set import ImageSet
+
+    folder = Path(detector)
+    if (folder / "detectors").is_dir():
+        folder = folder / "detectors" / "embedding"
+    loaded = load_detector(folder)
+    images = ImageSet.from_paths(paths)
+    if encoder is None or isinstance(encoder, str | Path):
+        location = encoder or loaded.notes.get("encoder_location") or loaded.key["encoder"]["name"]
+        encoder = load_encoder(location, device=device, dtype=loaded.key["encoder"]["dtype"])
+    with tempfile.TemporaryDirectory(prefix="interp-score-") as temporary:
+        store = extract(
+            images,
+            encoder,
+            temporary,
+            equalize=Equalize.parse(loaded.key["equalize"]),
+            workers=workers,
+            store_dtype=loaded.key["dtype"],
+        )
+        return loaded.score(store)
+
+
+def describe(path: str | Path) -> str:
+    """What a store, run, detector, folder of images or manifest holds, in a few lines."""
+    import json
+
+    from interp.detectors.detector import DESCRIPTION, load_detector
+    from interp.features.shards import KEY
+    from interp.features.store import FeatureStore
+    from interp.images.image_set import ImageSet
+
+    path = Path(path)
+    if (path / "summary.json").exists():
+        summary = pd.DataFrame(json.loads((path / "summary.json").read_text())["detectors"]).T
+        return f"run in {path}\n" + summary.to_string(float_format="%.3f")
+    if (path / DESCRIPTION).exists():
+        found = load_detector(path)
+        notes = "\n".join(f"  {name}: {value}" for name, value in found.notes.items())
+        return f"detector {found.name} on {found.features} of {found.key['encoder']['name']}\n{notes}"
+    if (path / KEY).exists():
+        store = FeatureStore(path)
+        shards, shared = store.size()
+        size = f"{shards / 1e6:.1f} MB ({shards / max(len(store), 1) / 1e3:.1f} KB an image), weights {shared / 1e6:.1f} MB"
+        return f"{store}\n{size}\n{json.dumps(store.key, indent=1)}"
+    images = ImageSet.open(path)
+    return f"{len(images)} images\n{images.summary().to_string()}"

@@ -1,0 +1,1 @@
+"""For people: figures, tables and the words that go with them."""

@@ -1,0 +1,168 @@
+"""Everything a run leaves behind: tables, figures, detectors, and words that say what may be claimed."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interp.analysis.ranking import HeadRanking
+from interp.evaluation.arms import Arm
+from interp.evaluation.claims import claims, may_be_claimed
+from interp.evaluation.final import final_detector
+from interp.evaluation.files import file_warnings
+from interp.evaluation.summary import BASELINE, null_table
+from interp.evaluation.transfer import Transfer
+from interp.features.store import FeatureStore
+from interp.protocol.splits import Protocol
+from interp.report import figures
+
+LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "scipy", "pandas", "pillow")
+SHOWN = ["mean_ood_auc", "low", "high", "mean_id_auc", "worst_generator", "worst_auc"]
+SHOWN += ["delta_to_embedding", "delta_low", "delta_high", "null_delta", "null_p", "p_holm"]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run found.
+
+    Attributes:
+        store: the features it stands on.
+        protocol: who trained, selected, tested.
+        ranking: every head alone.
+        transfer: cells, summary, nulls and per-image scores of all arms.
+    """
+
+    store: FeatureStore
+    protocol: Protocol
+    ranking: HeadRanking
+    transfer: Transfer
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """A row for each detector; see `interp.evaluation.summary.summarise`."""
+        return self.transfer.summary
+
+    @cached_property
+    def nulls(self) -> pd.DataFrame:
+        """A row for each arm and null; see `interp.evaluation.summary.null_table`."""
+        return null_table(self.transfer.nulls, self.summary["delta_to_embedding"])
+
+    @cached_property
+    def recommended(self) -> str:
+        """The arm whose claim stands and that gains most; the plain embedding where none does."""
+        stands = [
+            arm
+            for arm in self.summary.index
+            if arm != BASELINE and may_be_claimed(self.summary.loc[arm], self.nulls.query("arm == @arm"))
+        ]
+        return str(self.summary.loc[stands, "delta_to_embedding"].idxmax()) if stands else BASELINE
+
+    @cached_property
+    def words(self) -> str:
+        """The result as text: warnings first, the table, and for each arm what may be claimed."""
+        warnings = file_warnings(self.store)
+        lines = [f"WARNING: {warning}" for warning in warnings]
+        lines += [self.protocol.describe(), ""]
+        lines += [self.summary[SHOWN].to_string(float_format="%.3f", na_rep=""), ""]
+        lines += [
+            "low, high: 95 % over images (one joint resample of photographs and groups, detectors fixed). "
+            "null_delta: what the strongest null gains in its 95th percentile.",
+            "",
+        ]
+        lines += [f"- {sentence}" for sentence in claims(self.summary, self.nulls).values()]
+        lines += [f"- {sentence}" for sentence in self.transfer.findings]
+        reliability = self.ranking.reliability
+        lines += [f"- ranking of heads: reliability over seeds {reliability:.2f}" + _trust(reliability)]
+        if warnings:
+            lines += ["- the warnings above hold for every number here: equalise, and compare before any claim."]
+        lines += [f"Detector recommended for use: {self.recommended}."]
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return self.words
+
+
+def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_location: str = "") -> None:
+    """Write tables, figures, scores, detectors, run.json, summary.json and report.md into a folder."""
+    tables = out / "tables"
+    tables.mkdir(parents=True, exist_ok=True)
+    transfer, summary = result.transfer, result.summary
+    transfer.scores().to_parquet(out / "scores.parquet", index=False)
+    summary.to_csv(tables / "summary.csv")
+    result.nulls.to_csv(tables / "nulls.csv", index=False)
+    transfer.nulls.to_csv(tables / "null_draws.csv", index=False)
+    transfer.cells.by(["train", "test"]).to_csv(tables / "transfer.csv", index=False)
+    transfer.cells.by(["test"]).to_csv(tables / "generators.csv", index=False)
+    transfer.cells.by(["train", "select", "test"]).to_csv(tables / "cells.csv", index=False)
+    transfer.choices.to_csv(tables / "choices.csv", index=False)
+    result.ranking.table.to_csv(tables / "ranking.csv", index=False)
+    result.ranking.per_split.to_csv(tables / "ranking_per_split.csv", index=False)
+    if len(transfer.curves):
+        transfer.curves.to_csv(tables / "removal_curves.csv", index=False)
+    _write_figures(result, out / "figures")
+    for arm in arms:
+        detector = final_detector(arm, result.store, result.protocol, encoder_location=encoder_location)
+        detector.save(out / "detectors" / arm.name)
+    detectors = {str(arm): _plain(row) for arm, row in summary.iterrows()}
+    words = claims(summary, result.nulls)
+    _write_json(out / "summary.json", {"detectors": detectors, "claims": words, "recommended": result.recommended})
+    _write_json(out / "run.json", _record(result, arms, encoder_location))
+    (out / "report.md").write_text(_markdown(result, out))
+
+
+def _write_figures(result: RunResult, folder: Path) -> None:
+    transfer = result.transfer
+    figures.save_figure(figures.head_map(result.ranking.table), folder / "head_map.png")
+    figures.save_figure(figures.gains(result.summary, transfer.nulls), folder / "gains.png")
+    table = transfer.cells.by(["train", "test"])
+    table = table[table["test"].isin(set(transfer.cells.table["test"][transfer.cells.unseen]))]
+    for arm in result.summary.index:
+        figures.save_figure(figures.transfer_matrix(table, arm), folder / f"transfer_{arm}.png")
+    if len(transfer.curves):
+        figures.save_figure(figures.removal_curve(transfer.curves), folder / "removal_curve.png")
+
+
+def _markdown(result: RunResult, out: Path) -> str:
+    pictures = "\n".join(f"![{p.stem}](figures/{p.name})" for p in sorted((out / "figures").glob("*.png")))
+    return f"# Which heads transfer\n\n```\n{result.words}\n```\n\n{pictures}\n"
+
+
+def _record(result: RunResult, arms: Sequence[Arm], encoder_location: str) -> dict[str, Any]:
+    """All that is needed to repeat the run."""
+    return {
+        "command": sys.argv,
+        "store": result.store.key,
+        "images": len(result.store),
+        "unreadable": int((~result.store.usable).sum()),
+        "encoder_location": encoder_location,
+        "protocol": result.protocol.describe(),
+        "splits": [{"name": s.name, "seed": s.seed, "test": list(s.test_generators)} for s in result.protocol],
+        "arms": {arm.name: repr(arm) for arm in arms},
+        "settings": result.transfer.settings,
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in LIBRARIES},
+    }
+
+
+def _trust(reliability: float) -> str:
+    return "" if reliability >= 0.7 else ": below 0.7, so no single head should be named"
+
+
+def _plain(row: pd.Series) -> dict[str, Any]:
+    """A row as JSON has it: numbers, text, and null for what is not there."""
+    values = {str(name): value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
+    return {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in values.items()}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=1, default=str) + "\n")
