@@ -199,7 +199,7 @@ class Preprocessing:
             height, width = self.crop
             left, top = (image.width - width) // 2, (image.height - height) // 2
             image = image.crop((left, top, left + width, top + height))
-        return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+        return np.array(np.asarray(image).transpose(2, 0, 1), order="C")
 
     def normalize(self, pixels: torch.Tensor, dtype: torch.dtype | None = None) -> torch.Tensor:
         """Scale and standardise grey levels on their own device: (x · scale − mean) / std, computed in fp32.
