@@ -118,7 +118,9 @@ def test_no_threshold_is_better_than_the_chosen_one(given_scores):
 
 
 def test_thresholds_between_extreme_scores():
-    assert threshold_for_balanced_accuracy([0, 1], [1.0, np.nextafter(1.0, 2)]) == 1.0
+    one, two, three = 1.0, np.nextafter(1.0, 2), 1.0 + 2 * np.finfo(float).eps
+    assert threshold_for_balanced_accuracy([0, 1], [one, two]) == one  # nothing lies between them
+    assert threshold_for_balanced_accuracy([0, 1], [two, three]) == two
     assert threshold_for_balanced_accuracy([0, 1], [-np.inf, np.inf]) == -np.inf
     assert (
         balanced_accuracy_at(

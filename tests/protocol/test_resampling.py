@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,15 @@ def test_each_stratum_is_drawn_to_its_own_size_in_every_resample():
         drawn = counts[:, first & (rows["generator"] == name).to_numpy()]
         assert np.all(drawn.sum(axis=1) == size)
         assert len(np.unique(drawn, axis=0)) > 25
+
+
+def test_strata_of_one_size_are_drawn_apart():
+    rows = table().iloc[:80].assign(group=np.arange(80).astype(str))
+    rows["generator"] = np.repeat(["real", "glide"], 40)
+    rows["label"] = np.repeat(["real", "fake"], 40)
+    counts = JointResample(rows, n_resamples=200).counts(np.arange(80))
+    correlation = np.corrcoef(counts[:, :40].ravel(), counts[:, 40:].ravel())[0, 1]
+    assert abs(correlation) < 0.05
 
 
 def test_rows_of_one_unit_are_always_drawn_together():
@@ -147,7 +157,8 @@ def test_seeds_keep_parts_apart_and_are_the_same_in_another_process():
     assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**63 for seed in seeds)
     assert derive_seed(np.int64(7)) == derive_seed(7)
     code = "from interp.protocol.resampling import derive_seed; print(derive_seed('a', 'bc'))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(resampling.__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert int(done.stdout) == seeds[0]
     for wrong in (0.5, None, True):
         with pytest.raises(InputError, match="strings and whole numbers"):
