@@ -53,7 +53,9 @@ class Cells:
     def mean(self, chosen: np.ndarray) -> pd.DataFrame:
         """Mean AUC over the chosen cells (c,) bool: a row for each arm with auc, low, high."""
         low, high = percentile_interval(self.resampled[:, chosen].mean(axis=1))
-        return pd.DataFrame({"auc": self.auc[chosen].mean(0), "low": low, "high": high}, index=list(self.arms))
+        return pd.DataFrame(
+            {"auc": self.auc[chosen].mean(0), "low": low, "high": high}, index=list(self.arms)
+        )
 
     def by(self, columns: Sequence[str]) -> pd.DataFrame:
         """Mean AUC with intervals for each group of cells: arm, the columns, auc, low, high, n_real, n_fake."""
@@ -74,7 +76,7 @@ class Cells:
         return (self.table["test"] != IN_DISTRIBUTION).to_numpy()
 
 
-def test_sets(split: Split, generator: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+def evaluation_sets(split: Split, generator: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
     """Positions of test photographs and one test generator's fakes, for each of them and in distribution.
 
     Args:
@@ -89,7 +91,9 @@ def test_sets(split: Split, generator: np.ndarray, y: np.ndarray) -> dict[str, n
     return {name: np.concatenate([photographs, found]) for name, found in sets.items() if len(found)}
 
 
-def cell_aucs(scores: np.ndarray, positions: np.ndarray, sets: dict[str, np.ndarray], y: np.ndarray) -> pd.DataFrame:
+def cell_aucs(
+    scores: np.ndarray, positions: np.ndarray, sets: dict[str, np.ndarray], y: np.ndarray
+) -> pd.DataFrame:
     """AUC of each score column (k, m) on each test set: rows are test generators, columns the m columns."""
     found = {}
     for name, rows in sets.items():
@@ -116,15 +120,22 @@ def joint_cells(
     arms = splits[0].arms
     sums: dict[tuple[str, str, str], list] = {}
     for one in splits:
-        for test, members in test_sets(one.split, generator, y).items():
+        for test, members in evaluation_sets(one.split, generator, y).items():
             scores = one.scores[np.searchsorted(one.positions, members)]
-            entry = (auc_columns(y[members], scores), resampled_auc(y[members], scores, resample.counts(members)))
+            entry = (
+                auc_columns(y[members], scores),
+                resampled_auc(y[members], scores, resample.counts(members)),
+            )
             cell = ("+".join(one.split.train_generators), "+".join(one.split.select_generators), test)
-            sums.setdefault(cell, []).append((*entry, int((y[members] == 0).sum()), int((y[members] == 1).sum())))
+            sums.setdefault(cell, []).append(
+                (*entry, int((y[members] == 0).sum()), int((y[members] == 1).sum()))
+            )
     table = pd.DataFrame(list(sums), columns=["train", "select", "test"])
     table["n_real"] = [np.mean([entry[2] for entry in entries]) for entries in sums.values()]
     table["n_fake"] = [np.mean([entry[3] for entry in entries]) for entries in sums.values()]
     table["seeds"] = [len(entries) for entries in sums.values()]
     auc = np.array([np.mean([entry[0] for entry in entries], axis=0) for entries in sums.values()])
-    resampled = np.stack([np.nanmean([entry[1] for entry in entries], axis=0) for entries in sums.values()], axis=1)
+    resampled = np.stack(
+        [np.nanmean([entry[1] for entry in entries], axis=0) for entries in sums.values()], axis=1
+    )
     return Cells(table, arms, auc, resampled)

@@ -17,7 +17,11 @@ def claims(summary: pd.DataFrame, nulls: pd.DataFrame) -> dict[str, str]:
         summary: what `summarise` gave.
         nulls: what `null_table` gave: arm, null, high.
     """
-    return {arm: _sentence(arm, summary.loc[arm], nulls[nulls["arm"] == arm]) for arm in summary.index if arm != BASELINE}
+    return {
+        arm: _sentence(arm, summary.loc[arm], nulls[nulls["arm"] == arm])
+        for arm in summary.index
+        if arm != BASELINE
+    }
 
 
 def may_be_claimed(row: pd.Series, nulls: pd.DataFrame) -> bool:
@@ -37,13 +41,23 @@ def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame) -> str:
         return f"{gain}: no difference that other images of these generators would be sure to show (Holm p {row['p_holm']:.2f})."
     as_good = nulls[nulls["high"] >= row["delta_to_embedding"]]
     if len(as_good):
-        named = ", ".join(f"{null} {high:+.3f}" for null, high in zip(as_good["null"], as_good["high"], strict=True))
+        named = ", ".join(
+            f"{null} {high:+.3f}" for null, high in zip(as_good["null"], as_good["high"], strict=True)
+        )
         return f"{gain}: a gain, but its nulls gain as much (95th percentile: {named}); not to be claimed for the choice made."
     low, high = row["delta_generators_low"], row["delta_generators_high"]
     others = (
         "; there are too few families to say what other generators would show"
         if not np.isfinite(low)
         else f"; over other generators [{low:+.3f}, {high:+.3f}], so "
-        + ("it may be claimed for generators like these too" if low > 0 else "it may be claimed for these generators only")
+        + (
+            "it may be claimed for generators like these too"
+            if low > 0
+            else "it may be claimed for these generators only"
+        )
     )
-    return f"{gain}: a gain above all its nulls{others}." if len(nulls) else f"{gain}: a gain; nothing was chosen, so it has no null{others}."
+    return (
+        f"{gain}: a gain above all its nulls{others}."
+        if len(nulls)
+        else f"{gain}: a gain; nothing was chosen, so it has no null{others}."
+    )

@@ -32,7 +32,9 @@ def summarise(cells: Cells, nulls: pd.DataFrame, families: Mapping[str, str]) ->
     unseen = cells.unseen
     base = cells.arms.index(BASELINE)
     table = cells.mean(unseen).rename(columns={"auc": "mean_ood_auc"})
-    spread = [_over_generators(cells.auc[unseen, m], cells.table[unseen], families) for m in range(len(cells.arms))]
+    spread = [
+        _over_generators(cells.auc[unseen, m], cells.table[unseen], families) for m in range(len(cells.arms))
+    ]
     table["generators_low"], table["generators_high"] = [s.low for s in spread], [s.high for s in spread]
     table["mean_id_auc"] = cells.auc[~unseen].mean(0) if (~unseen).any() else np.nan
     by_test = cells.by(["test"]).query("test in @names", local_dict={"names": set(cells.table.test[unseen])})
@@ -53,7 +55,9 @@ def summarise(cells: Cells, nulls: pd.DataFrame, families: Mapping[str, str]) ->
     table.loc[BASELINE, ["p", "delta_low", "delta_high"]] = np.nan
     strongest = nulls.groupby(["arm", "null"])["delta"].quantile(0.95).groupby("arm").max()
     table["null_delta"] = strongest.reindex(table.index)
-    table["null_p"] = null_table(nulls, table["delta_to_embedding"]).groupby("arm")["p"].max().reindex(table.index)
+    table["null_p"] = (
+        null_table(nulls, table["delta_to_embedding"]).groupby("arm")["p"].max().reindex(table.index)
+    )
     return table.rename_axis("arm")
 
 

@@ -1,0 +1,170 @@
+"""Rank attention heads: each one alone, by how well a probe on it transfers to generators it was not trained on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+from tqdm.auto import tqdm
+
+from interp.analysis.logistic import balanced_weights, fit_logistic
+from interp.analysis.strength import mean_auc
+from interp.encoders.layout import HeadLayout
+from interp.errors import InputError
+from interp.protocol.metrics import auc_columns
+
+if TYPE_CHECKING:
+    from interp.protocol.roles import Split
+
+PROBE_C = 0.01
+"""Strength of the probe on one head; the same for every head, since they have one width."""
+
+
+@dataclass(frozen=True)
+class HeadRanking:
+    """Every head alone.
+
+    Attributes:
+        table: a row for each head, best first: rank, head, layer, index, transfer_auc (mean over splits, on select
+            generators), transfer_sd (over seeds), in_distribution_auc (held-out images of the train generators),
+            gap (in distribution - transfer), stability (share of splits that have it among the top heads).
+        per_split: a row for each head and split: head, train, select, seed, transfer_auc, in_distribution_auc.
+        reliability: mean Spearman correlation between the rankings of two seeds; NaN with one seed. Below 0.7
+            no single head should be named.
+    """
+
+    table: pd.DataFrame
+    per_split: pd.DataFrame
+    reliability: float
+
+    def top(self, k: int) -> list[str]:
+        """Names of the k best heads."""
+        return self.table["head"].head(k).tolist()
+
+    def _repr_html_(self) -> str:
+        return self.table.to_html(index=False, float_format="%.3f")
+
+
+def rank_heads(
+    X: np.ndarray,
+    y: np.ndarray,
+    layout: HeadLayout,
+    splits: Iterable[Split],
+    *,
+    generator: np.ndarray,
+    C: float = PROBE_C,
+    top: int | None = None,
+    progress: bool = True,
+) -> HeadRanking:
+    """Fit a probe on each head's columns alone, on train rows; score it on select rows. Test rows are not read.
+
+    Args:
+        X: (n, l·h·d) head features, columns as in `layout`.
+        y: (n,), 1 fake, 0 photograph.
+        layout: which columns are which head's.
+        splits: who trains and selects; usually a `Protocol`.
+        generator: (n,) names.
+        C: inverse strength of the probes' penalty, on columns standardised by the train rows.
+        top: how many heads count as top for `stability`; by default an eighth of them.
+        progress: show a bar.
+
+    Raises:
+        InputError: X does not fit the layout, or there is no split.
+    """
+    if X.ndim != 2 or X.shape[1] != layout.size:
+        raise InputError(f"X must be (n, {layout.size}) for {layout}; given {X.shape}")
+    splits = list(splits)
+    if not splits:
+        raise InputError("there is no split to rank heads on")
+    top = max(1, layout.n_heads // 8) if top is None else top
+    frames = []
+    for split in tqdm(splits, desc="rank heads", unit="split", disable=not progress):
+        scores = probe_scores(X, y, layout, split.train, np.concatenate([split.select, split.held_out]), C=C)
+        chosen, held = scores[: len(split.select)], scores[len(split.select) :]
+        photographs = y[split.select] == 0
+        held_y = np.concatenate([np.zeros(photographs.sum()), np.ones(len(held))])
+        frames.append(
+            pd.DataFrame(
+                {
+                    "head": layout.names,
+                    "train": "+".join(split.train_generators),
+                    "select": "+".join(split.select_generators),
+                    "seed": split.seed,
+                    "transfer_auc": mean_auc(y[split.select], chosen, generator[split.select]),
+                    "in_distribution_auc": auc_columns(held_y, np.concatenate([chosen[photographs], held])),
+                }
+            )
+        )
+    per_split = pd.concat(frames, ignore_index=True)
+    return HeadRanking(_summary(per_split, layout, top), per_split, _reliability(per_split))
+
+
+def probe_scores(
+    X: np.ndarray,
+    y: np.ndarray,
+    layout: HeadLayout,
+    train: np.ndarray,
+    rows: np.ndarray,
+    *,
+    C: float = PROBE_C,
+    chunk: int = 64,
+) -> np.ndarray:
+    """Scores of one probe for each head, fitted on its own columns of the train rows.
+
+    Args:
+        X, y, layout: as in `rank_heads`.
+        train, rows: positions to fit on and to score.
+        C: inverse strength of the penalty.
+        chunk: heads fitted at once.
+
+    Returns:
+        (rows, heads) float64, in log-odds.
+    """
+    found = np.empty((len(rows), layout.n_heads))
+    weights = balanced_weights(y[train])
+    for start in range(0, layout.n_heads, chunk):
+        heads = range(start, min(start + chunk, layout.n_heads))
+        columns = slice(heads[0] * layout.width, (heads[-1] + 1) * layout.width)
+        fitted, scored = standardised(X[train, columns], X[rows, columns])
+        fitted = fitted.reshape(len(train), len(heads), layout.width).transpose(1, 0, 2)
+        scored = scored.reshape(len(rows), len(heads), layout.width)
+        coef, intercept = fit_logistic(fitted, y[train], C, weights)
+        found[:, heads] = np.einsum("nhd,hd->nh", scored, coef) + intercept
+    return found
+
+
+def standardised(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Columns centred and scaled by the train rows, float64; a column that is constant there becomes 0."""
+    values = train.astype(np.float64)
+    center, scale = values.mean(0), values.std(0)
+    scale[scale == 0] = np.inf
+    return tuple((part - center) / scale for part in (values, *others))
+
+
+def _summary(per_split: pd.DataFrame, layout: HeadLayout, top: int) -> pd.DataFrame:
+    order = per_split.groupby(["train", "select", "seed"])["transfer_auc"].rank(ascending=False, method="first")
+    grouped = per_split.assign(is_top=order <= top).groupby("head", sort=False)
+    table = grouped[["transfer_auc", "in_distribution_auc"]].mean()
+    by_seed = per_split.groupby(["head", "seed"])["transfer_auc"].mean()
+    table["transfer_sd"] = by_seed.groupby("head").std()
+    table["gap"] = table["in_distribution_auc"] - table["transfer_auc"]
+    table["stability"] = grouped["is_top"].mean()
+    flat = np.array([layout.index(head) for head in table.index])
+    table["layer"], table["index"] = flat // layout.heads, flat % layout.heads
+    table = table.sort_values("transfer_auc", ascending=False, kind="stable").reset_index()
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    first: Sequence[str] = ["rank", "head", "layer", "index", "transfer_auc", "transfer_sd", "in_distribution_auc"]
+    return table[[*first, "gap", "stability"]]
+
+
+def _reliability(per_split: pd.DataFrame) -> float:
+    by_seed = per_split.pivot_table(index="head", columns="seed", values="transfer_auc")
+    if by_seed.shape[1] < 2 or len(by_seed) < 3:
+        return float("nan")
+    pairs = itertools.combinations(by_seed.columns, 2)
+    return float(np.mean([spearmanr(by_seed[a], by_seed[b]).statistic for a, b in pairs]))

@@ -1,0 +1,107 @@
+"""The arms of a comparison: what each detector reads, what it selects or removes, and what it is judged against."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+
+from interp.analysis.coordinate_removal import CoordinateRemoval
+from interp.analysis.head_selection import HeadSelection
+from interp.detectors.detector import LinearScore
+from interp.detectors.linear import LinearDetector
+from interp.encoders.layout import HeadLayout
+from interp.features.store import FeatureStore
+
+if TYPE_CHECKING:
+    from interp.protocol.roles import Split
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to a detector: features, then perhaps a selection or removal, then a classifier.
+
+    Attributes:
+        name: what it is called in tables.
+        features: which features of a store it reads; see `FeatureStore.features`.
+        transformer: a scikit-learn transformer whose `fit` takes part= and generator=, or None.
+        classifier: a classifier with `decision_function` whose `fit` takes part= and generator=; by default
+            `LinearDetector`, which chooses its strength on select rows.
+        n_nulls: draws of each null; 0 for an arm that chooses nothing.
+    """
+
+    name: str
+    features: str
+    transformer: Any = None
+    classifier: Any = None
+    n_nulls: int = 0
+
+    def fit(self, X: np.ndarray, y: np.ndarray, split: Split, generator: np.ndarray) -> FittedArm:
+        """Fit on a split's train rows, choosing on its select rows.
+
+        Args:
+            X: (n, p) features of all rows.
+            y: (n,) 1 fake, 0 photograph.
+            split: positions into the rows.
+            generator: (n,) names.
+        """
+        rows = np.union1d(split.train, split.select)
+        context = {"part": split.part[rows], "generator": generator[rows]}
+        transformer, kept = None, X[rows]
+        if self.transformer is not None:
+            transformer = clone(self.transformer).fit(X[rows], y[rows], **context)
+            kept = transformer.transform(kept)
+        classifier = clone(self.classifier) if self.classifier is not None else LinearDetector()
+        return FittedArm(self, transformer, classifier.fit(kept, y[rows], **context))
+
+
+@dataclass(frozen=True)
+class FittedArm:
+    """An arm fitted on one split."""
+
+    arm: Arm
+    transformer: Any
+    classifier: Any
+
+    def decision_function(self, X: np.ndarray) -> np.ndarray:
+        """Scores (n,) of features (n, p)."""
+        kept = X if self.transformer is None else self.transformer.transform(X)
+        return self.classifier.decision_function(kept)
+
+    def linear(self) -> LinearScore | None:
+        """The same score as weights on the arm's own feature columns, where it is linear; else None."""
+        if not isinstance(self.classifier, LinearDetector):
+            return None
+        if self.transformer is None:
+            return LinearScore(self.classifier.coef_, self.classifier.intercept_)
+        if not hasattr(self.transformer, "pull_back"):
+            return None
+        coef, intercept = self.transformer.pull_back(self.classifier.coef_, self.classifier.intercept_)
+        return LinearScore(coef, intercept)
+
+
+def default_arms(store: FeatureStore, *, n_nulls: int = 50) -> list[Arm]:
+    """The plain embedding, all heads, selected heads, coordinate removal, and two plain layer baselines.
+
+    Args:
+        store: whose heads and layers.
+        n_nulls: draws of each null for the two arms that select or remove.
+    """
+    layout = store.layout
+    tokens = HeadLayout(layout.layers, 1, store.readout.norm_weight.shape[0])
+    return [
+        Arm("embedding", "embedding"),
+        Arm("all_heads", "heads"),
+        Arm("selected_heads", "heads", HeadSelection(layout), n_nulls=n_nulls),
+        Arm("coordinate_removal", "embedding", CoordinateRemoval(), n_nulls=n_nulls),
+        Arm("best_layer", "layers", HeadSelection(tokens, k=1)),
+        Arm("all_layers", "layers"),
+    ]
+
+
+def needed_features(arms: Sequence[Arm]) -> list[str]:
+    """The kinds of features that some arm reads."""
+    return sorted({arm.features for arm in arms})
