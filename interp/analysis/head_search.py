@@ -78,7 +78,9 @@ class HeadSearch:
         if aggregate not in AGGREGATES:
             raise unknown_name("aggregate", aggregate, AGGREGATES)
         if aggregate == "sum" and fold is None:
-            raise InputError("aggregate='sum' adds head embeddings; pass fold=store.readout.folded, (l, h, d, P)")
+            raise InputError(
+                "aggregate='sum' adds head embeddings; pass fold=store.readout.folded, (l, h, d, P)"
+            )
         if X.ndim != 2 or X.shape[1] != layout.size:
             raise InputError(f"X must be (n, {layout.size}) for {layout}; given {X.shape}")
         self.layout, self.aggregate, self.strengths = layout, aggregate, np.sort(np.asarray(strengths, float))
@@ -87,7 +89,9 @@ class HeadSearch:
         self.n_select = len(select)
         scored = np.concatenate([select, select if rows is None else rows])
         self.X_train, self.X_scored = X[train], X[scored]
-        self.fold = None if fold is None else np.asarray(fold, float).reshape(layout.n_heads, layout.width, -1)
+        self.fold = (
+            None if fold is None else np.asarray(fold, float).reshape(layout.n_heads, layout.width, -1)
+        )
         self.probes = probe_scores(X, y, layout, train, scored)
         self._fits: dict[tuple[int, ...], np.ndarray] = {}
 
@@ -109,7 +113,9 @@ class HeadSearch:
         """
         order = self.ranking(select_y)
         given = [numbers] if isinstance(numbers, int | str) else list(numbers)
-        counts = sorted({self.layout.n_heads if k == "all" else min(int(k), self.layout.n_heads) for k in given})
+        counts = sorted(
+            {self.layout.n_heads if k == "all" else min(int(k), self.layout.n_heads) for k in given}
+        )
         if counts[0] < 1:
             raise InputError(f"the number of heads to keep must be at least 1; given {given}")
         found = [self.evaluate(order[:k], select_y) for k in counts]
@@ -129,10 +135,14 @@ class HeadSearch:
         return FoundHeads(numbers, strengths[best], float(aucs[best]), path, scores[self.n_select :, best])
 
     def calibration(self, heads: Sequence[int], select_y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Platt's slope and offset of each head's probe on the select rows, (k,) and (k,)."""
+        """Platt's slope and offset of each head's probe on the select rows, (k,) and (k,).
+
+        A head whose slope there is negative has no vote: calibration may weaken a probe, not turn it round.
+        """
         logits = self.probes[: self.n_select, list(heads)].T[:, :, None]
         slope, offset = fit_logistic(logits, select_y, 1.0, balanced_weights(select_y))
-        return slope[:, 0], offset
+        voting = slope[:, 0] > 0
+        return np.where(voting, slope[:, 0], 0.0), np.where(voting, offset, 0.0)
 
     def _vote(self, heads: tuple[int, ...], select_y: np.ndarray) -> np.ndarray:
         slope, offset = self.calibration(heads, select_y)
@@ -143,7 +153,9 @@ class HeadSearch:
         key = tuple(sorted(heads))
         if key not in self._fits:
             train, scored = standardised(self._columns(self.X_train, key), self._columns(self.X_scored, key))
-            coef, intercept = coefficient_path(train, self.y_train, self.strengths, balanced_weights(self.y_train))
+            coef, intercept = coefficient_path(
+                train, self.y_train, self.strengths, balanced_weights(self.y_train)
+            )
             self._fits[key] = scored @ coef[:, 0].T + intercept[:, 0]
         return self._fits[key]
 
@@ -151,7 +163,9 @@ class HeadSearch:
         return gather(X, heads, self.layout, self.fold if self.aggregate == "sum" else None)
 
 
-def gather(X: np.ndarray, heads: Sequence[int], layout: HeadLayout, fold: np.ndarray | None = None) -> np.ndarray:
+def gather(
+    X: np.ndarray, heads: Sequence[int], layout: HeadLayout, fold: np.ndarray | None = None
+) -> np.ndarray:
     """The columns of some heads side by side, (n, k·d), or with `fold` (l·h, d, P) the sum of their embeddings, (n, P)."""
     blocks = X.reshape(len(X), layout.n_heads, layout.width)[:, list(heads)]
     return blocks.reshape(len(X), -1) if fold is None else np.einsum("nkd,kdp->np", blocks, fold[list(heads)])

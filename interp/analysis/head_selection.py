@@ -88,9 +88,16 @@ class HeadSelection(TransformerMixin, BaseEstimator):
         found = search.search(self.k)
         self.ranking_ = [self.layout.names[head] for head in search.ranking()]
         self.heads_ = [self.layout.names[head] for head in found.heads]
-        self.k_, self.C_, self.select_auc_, self.path_ = len(found.heads), found.C, found.select_auc, found.path
+        self.k_, self.C_, self.select_auc_, self.path_ = (
+            len(found.heads),
+            found.C,
+            found.select_auc,
+            found.path,
+        )
         if self.aggregate == "vote":
-            self.vote_coef_, self.vote_intercept_ = self._vote_weights(search, found.heads, values[train], labels[train])
+            self.vote_coef_, self.vote_intercept_ = self._vote_weights(
+                search, found.heads, values[train], labels[train]
+            )
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -116,7 +123,9 @@ class HeadSelection(TransformerMixin, BaseEstimator):
             return np.array(["vote"], dtype=object)
         if self.aggregate == "sum":
             return np.array([f"P.{i}" for i in range(np.shape(self.fold)[-1])], dtype=object)
-        return np.array([f"{head}.{i}" for head in self.heads_ for i in range(self.layout.width)], dtype=object)
+        return np.array(
+            [f"{head}.{i}" for head in self.heads_ for i in range(self.layout.width)], dtype=object
+        )
 
     def _numbers(self) -> list[int]:
         return [self.layout.index(head) for head in self.heads_]

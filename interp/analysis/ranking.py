@@ -147,7 +147,9 @@ def standardised(train: np.ndarray, *others: np.ndarray) -> tuple[np.ndarray, ..
 
 
 def _summary(per_split: pd.DataFrame, layout: HeadLayout, top: int) -> pd.DataFrame:
-    order = per_split.groupby(["train", "select", "seed"])["transfer_auc"].rank(ascending=False, method="first")
+    order = per_split.groupby(["train", "select", "seed"])["transfer_auc"].rank(
+        ascending=False, method="first"
+    )
     grouped = per_split.assign(is_top=order <= top).groupby("head", sort=False)
     table = grouped[["transfer_auc", "in_distribution_auc"]].mean()
     by_seed = per_split.groupby(["head", "seed"])["transfer_auc"].mean()
@@ -158,7 +160,15 @@ def _summary(per_split: pd.DataFrame, layout: HeadLayout, top: int) -> pd.DataFr
     table["layer"], table["index"] = flat // layout.heads, flat % layout.heads
     table = table.sort_values("transfer_auc", ascending=False, kind="stable").reset_index()
     table.insert(0, "rank", np.arange(1, len(table) + 1))
-    first: Sequence[str] = ["rank", "head", "layer", "index", "transfer_auc", "transfer_sd", "in_distribution_auc"]
+    first: Sequence[str] = [
+        "rank",
+        "head",
+        "layer",
+        "index",
+        "transfer_auc",
+        "transfer_sd",
+        "in_distribution_auc",
+    ]
     return table[[*first, "gap", "stability"]]
 
 

@@ -59,7 +59,9 @@ def choose_strength(
         raise InputError(f"strengths must be positive values of C; given {list(strengths)}")
     for part, labels in (("train", train_y), ("select", select_y)):
         if set(np.unique(labels)) != {0, 1}:
-            raise InputError(f"the {part} rows need photographs and fakes; given labels {np.unique(labels).tolist()}")
+            raise InputError(
+                f"the {part} rows need photographs and fakes; given labels {np.unique(labels).tolist()}"
+            )
     grid = np.sort(np.asarray(strengths, dtype=float))
     coef, intercept = coefficient_path(train_X, train_y, grid, balanced_weights(train_y))
     scores = select_X @ coef[:, 0].T + intercept[:, 0]
@@ -77,5 +79,8 @@ def mean_auc(y: np.ndarray, scores: np.ndarray, generator: np.ndarray | None = N
     fake = y == 1
     if generator is None:
         return auc_columns(y, scores)
-    each = [auc_columns(y[keep], scores[keep]) for keep in (~fake | (generator == g) for g in np.unique(generator[fake]))]
+    each = [
+        auc_columns(y[keep], scores[keep])
+        for keep in (~fake | (generator == g) for g in np.unique(generator[fake]))
+    ]
     return np.mean(each, axis=0)

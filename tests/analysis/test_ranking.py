@@ -1,0 +1,86 @@
+"""A head that sees every generator is ranked first; one that sees each by an accident has the largest gap."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from planted_heads import ACCIDENT, GOOD
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from interp.analysis.ranking import PROBE_C, probe_scores, rank_heads
+from interp.encoders.layout import HeadLayout
+from interp.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def ranking(planted):
+    return rank_heads(
+        planted.X, planted.y, planted.layout, planted.protocol, generator=planted.generator, progress=False
+    )
+
+
+def test_the_planted_heads_are_named(ranking):
+    assert ranking.top(1) == [GOOD]
+    assert ranking.table.loc[ranking.table["gap"].idxmax(), "head"] == ACCIDENT
+    assert ranking.table.set_index("head").loc[GOOD, "stability"] == 1.0
+    assert ranking.table.set_index("head").loc[ACCIDENT, "in_distribution_auc"] > 0.95
+    assert len(ranking.per_split) == 12 * len(ranking.table)  # 6 ordered pairs × 2 seeds
+    seeds = ranking.per_split.groupby(["head", "seed"])["transfer_auc"].mean().unstack()
+    assert ranking.reliability == pytest.approx(seeds.corr("spearman").loc[0, 1])
+
+
+def test_probes_equal_scikit_learn(planted):
+    split = next(iter(planted.protocol))
+    ours = probe_scores(planted.X, planted.y, planted.layout, split.train, split.select, chunk=5)
+    for head in ("L0.H0", GOOD):
+        columns = planted.X[:, planted.layout.slice(head)]
+        probe = make_pipeline(
+            StandardScaler(), LogisticRegression(C=PROBE_C, class_weight="balanced", tol=1e-10, max_iter=5000)
+        ).fit(columns[split.train], planted.y[split.train])
+        expected = probe.decision_function(columns[split.select])
+        np.testing.assert_allclose(ours[:, planted.layout.index(head)], expected, atol=1e-5)
+
+
+def test_the_table_is_the_mean_of_its_splits(ranking, planted):
+    head = ranking.per_split[ranking.per_split["head"] == GOOD]
+    assert ranking.table.set_index("head").loc[GOOD, "transfer_auc"] == pytest.approx(
+        head["transfer_auc"].mean()
+    )
+    split = next(iter(planted.protocol))
+    scores = probe_scores(planted.X, planted.y, planted.layout, split.train, split.select)
+    expected = roc_auc_score(planted.y[split.select], scores[:, planted.layout.index(GOOD)])
+    assert head["transfer_auc"].iloc[0] == pytest.approx(expected)
+
+
+def test_test_rows_are_never_read(planted):
+    """Rows that no split trains or selects on may hold anything."""
+    split = next(iter(planted.protocol))
+    poisoned = planted.X.copy()
+    read = np.concatenate([split.train, split.select, split.held_out])
+    poisoned[np.setdiff1d(np.arange(len(poisoned)), read)] = np.nan
+    found = rank_heads(
+        poisoned, planted.y, planted.layout, [split], generator=planted.generator, progress=False
+    )
+    clean = rank_heads(
+        planted.X, planted.y, planted.layout, [split], generator=planted.generator, progress=False
+    )
+    np.testing.assert_array_equal(found.table["transfer_auc"], clean.table["transfer_auc"])
+    assert np.isnan(found.reliability)
+
+
+def test_a_layout_that_does_not_fit_is_refused(planted):
+    with pytest.raises(InputError, match=r"X must be \(n, 64\)"):
+        rank_heads(planted.X, planted.y, HeadLayout(2, 4, 8), planted.protocol, generator=planted.generator)
+
+
+def test_a_constant_head_scores_one_half(planted):
+    flat = dataclasses.replace(planted, X=planted.X.copy())
+    flat.X[:, flat.layout.slice("L0.H1")] = 3.0
+    split = next(iter(flat.protocol))
+    scores = probe_scores(flat.X, flat.y, flat.layout, split.train, split.select)
+    assert np.ptp(scores[:, flat.layout.index("L0.H1")]) < 1e-12
