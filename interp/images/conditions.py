@@ -79,8 +79,7 @@ def _holds(values: pd.Series, sign: str, value: str, condition: str) -> pd.Serie
         raise InputError(
             f"the condition {condition!r} compares numbers with {value!r}; give a number"
         ) from None
-    held = _COMPARE[sign](values.astype(float), number)
-    return held | missing if sign == "!=" else held & ~missing
+    return _COMPARE[sign](values.astype(float), number)
 
 
 def _describe(values: pd.Series) -> str:

@@ -86,19 +86,21 @@ class Preprocessing:
             InputError: no preprocessor configuration is found, or it asks for a step that is not reproduced
             here.
         """
-        from transformers import AutoImageProcessor
+        from transformers import AutoConfig
         from transformers.image_processing_base import ImageProcessingMixin
+        from transformers.models.auto import image_processing_auto as processors
 
         where = {} if revision is None else {"revision": revision}
         try:
             config, _ = ImageProcessingMixin.get_image_processor_dict(str(model), **where)
             if not _named_type(config):  # older files leave the type to the model's own configuration
-                kind = type(AutoImageProcessor.from_pretrained(str(model), backend="pil", **where))
-                config = {**config, "image_processor_type": kind.__name__}
+                family = AutoConfig.from_pretrained(str(model), **where).model_type
+                names = processors.IMAGE_PROCESSOR_MAPPING_NAMES  # pyright: ignore[reportPrivateImportUsage]
+                config = {**config, "image_processor_type": names.get(family, {}).get("pil")}
         except (OSError, ValueError) as error:
-            reason = str(error).strip().split("\n")[0]
+            reason = str(error).strip().split("\n")[0].split(". ")[0]
             raise InputError(
-                f"no preprocessing found for the model {str(model)!r}: {reason} Give a model id on the hub "
+                f"no preprocessing found for the model {str(model)!r}: {reason}. Give a model id on the hub "
                 "such as 'openai/clip-vit-large-patch14' (which takes a network or a filled cache), or a "
                 "folder that holds preprocessor_config.json."
             ) from error

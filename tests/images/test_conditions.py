@@ -55,8 +55,9 @@ def test_all_conditions_hold_together() -> None:
     assert rows_where(table, []) is table
 
 
-def test_missing_values_are_unequal_to_everything() -> None:
-    table = pd.DataFrame({"score": [1.0, None, 3.0], "prompt": ["cat", None, ""]})
+@pytest.mark.parametrize("dtype", ["float64", "Int64", "int64[pyarrow]"])
+def test_missing_values_are_unequal_to_everything(dtype: str) -> None:
+    table = pd.DataFrame({"score": pd.Series([1, None, 3], dtype=dtype), "prompt": ["cat", None, ""]})
     assert rows_where(table, ["score!=1"]).index.tolist() == [1, 2]
     assert rows_where(table, ["score<=3"]).index.tolist() == [0, 2]
     assert rows_where(table, ["prompt="]).index.tolist() == [1, 2]

@@ -76,7 +76,7 @@ def test_real_images_through_a_real_configuration(shared: Path) -> None:
     folder = shared / "models/deit-tiny"
     steps = Preprocessing.of(folder)
     assert steps == Preprocessing.from_config(folder) and steps.resize == 256 and steps.crop == (224, 224)
-    processor = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")
+    processor = transformers.CLIPImageProcessorPil.from_pretrained(folder)
     for path in [
         *sorted((shared / "corpus/bsds500").rglob("*.jpg"))[:2],
         *sorted((shared / "corpus").rglob("*.png"))[:2],
