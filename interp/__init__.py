@@ -18,7 +18,18 @@ __version__ = "0.1.0"
 # `python tests/test_api_surface.py --update`: it writes the stub for editors and the snapshot of signatures.
 _HOME = {
     "InputError": "interp.errors",
+    "ImageSet": "interp.images.image_set",
+    "Equalize": "interp.images.equalize",
+    "Preprocessing": "interp.images.preprocess",
+    "Encoder": "interp.encoders.encoder",
+    "Family": "interp.encoders.family",
+    "load_encoder": "interp.encoders.loading",
+    "HeadRecorder": "interp.encoders.recorder",
     "HeadLayout": "interp.encoders.layout",
+    "Decomposition": "interp.encoders.readout",
+    "FeatureStore": "interp.features.store",
+    "extract": "interp.features.extract",
+    "Protocol": "interp.protocol.splits",
 }
 
 __all__ = sorted([*_HOME, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]
