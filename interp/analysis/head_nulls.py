@@ -13,6 +13,7 @@ from scipy.fft import dct
 
 from interp.analysis.head_search import NUMBERS, HeadSearch
 from interp.analysis.ranking import standardised
+from interp.analysis.strength import STRENGTHS
 from interp.encoders.layout import HeadLayout
 
 
@@ -30,7 +31,10 @@ def random_subsets(search: HeadSearch, k: int, draws: int, seed: np.random.SeedS
 def permuted_selection(
     search: HeadSearch, draws: int, seed: np.random.SeedSequence, numbers: Sequence[int | str] | int = NUMBERS
 ) -> np.ndarray:
-    """The same search with labels (and names of generators) permuted among the select rows: nothing to find.
+    """Heads found by the same search with labels (and names of generators) permuted among the select rows.
+
+    The strength of the detector on them is then chosen by the true labels, as for every other null: what is left
+    to beat is what heads cost or gain when there was nothing to find them by.
 
     Returns:
         (draws, rows) float64.
@@ -41,7 +45,7 @@ def permuted_selection(
         order = rng.permutation(search.n_select)
         shuffled = copy.copy(search)  # shares every fit
         shuffled.names = None if search.names is None else search.names[order]
-        found.append(shuffled.search(numbers, search.select_y[order]).scores)
+        found.append(search.evaluate(shuffled.search(numbers, search.select_y[order]).heads).scores)
     return np.stack(found)
 
 
@@ -57,7 +61,9 @@ def rotated_heads(
     rows: np.ndarray,
     generator: np.ndarray | None = None,
     numbers: Sequence[int | str] | int = NUMBERS,
-    strengths: Sequence[float],
+    strengths: Sequence[float] = STRENGTHS,
+    aggregate: str = "concat",
+    fold: np.ndarray | None = None,
 ) -> np.ndarray:
     """The same search in a randomly rotated space, where a "head" is any `width` directions of it.
 
@@ -67,16 +73,14 @@ def rotated_heads(
         (draws, rows) float64.
     """
     used = np.concatenate([train, select, rows])
-    (columns, others) = standardised(X[train], X[np.concatenate([select, rows])])
-    columns = np.concatenate([columns, others])
+    columns = np.concatenate(standardised(X[train], X[np.concatenate([select, rows])]))
     names = None if generator is None else generator[used]
     at = np.split(np.arange(len(used)), [len(train), len(train) + len(select)])
     found = []
     for child in seed.spawn(draws):
         rotated = random_rotation(layout.size, np.random.default_rng(child))(columns)
-        search = HeadSearch(
-            rotated, y[used], layout, at[0], at[1], rows=at[2], generator=names, strengths=strengths
-        )
+        options = {"generator": names, "strengths": strengths, "aggregate": aggregate, "fold": fold}
+        search = HeadSearch(rotated, y[used], layout, at[0], at[1], rows=at[2], **options)
         found.append(search.search(numbers).scores)
     return np.stack(found)
 

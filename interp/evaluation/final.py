@@ -11,7 +11,9 @@ from interp.protocol.metrics import threshold_for_balanced_accuracy
 from interp.protocol.splits import Protocol
 
 
-def final_detector(arm: Arm, store: FeatureStore, protocol: Protocol, *, encoder_location: str = "") -> Detector:
+def final_detector(
+    arm: Arm, store: FeatureStore, protocol: Protocol, *, encoder_location: str = ""
+) -> Detector:
     """Fit an arm on the protocol's final split, for scoring new images; no claim rests on it.
 
     With generators named by hand that is the first split itself; otherwise all generators that train anywhere do

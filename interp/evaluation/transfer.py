@@ -18,7 +18,14 @@ from tqdm.auto import tqdm
 from interp.analysis.strength import mean_auc
 from interp.detectors.linear import LinearDetector
 from interp.evaluation.arms import Arm, FittedArm, needed_features
-from interp.evaluation.cells import IN_DISTRIBUTION, Cells, SplitScores, cell_aucs, evaluation_sets, joint_cells
+from interp.evaluation.cells import (
+    IN_DISTRIBUTION,
+    Cells,
+    SplitScores,
+    cell_aucs,
+    evaluation_sets,
+    joint_cells,
+)
 from interp.evaluation.nulls import null_scores
 from interp.evaluation.summary import BASELINE, summarise
 from interp.features.provenance import refuse_other_settings
@@ -68,7 +75,11 @@ class Transfer:
             for number, arm in enumerate(one.arms):
                 frame = pd.DataFrame({"key": self.rows.index[one.positions], "score": one.scores[:, number]})
                 train, select = "+".join(one.split.train_generators), "+".join(one.split.select_generators)
-                frames.append(frame.assign(arm=arm, train=train, select=select, seed=one.split.seed, in_distribution=held))
+                frames.append(
+                    frame.assign(
+                        arm=arm, train=train, select=select, seed=one.split.seed, in_distribution=held
+                    )
+                )
         table = pd.concat(frames, ignore_index=True)
         return table.astype({name: "category" for name in ("key", "arm", "train", "select")})
 
@@ -111,7 +122,9 @@ def evaluate_transfer(
     generator = store.rows["generator"].to_numpy().astype(str)
     features = {kind: store.features(kind) for kind in needed_features(arms)}
     jobs = [
-        delayed(_one_split)(split, arms, features, y, generator, random_state, folder and folder / f"{number:05d}")
+        delayed(_one_split)(
+            split, arms, features, y, generator, random_state, folder and folder / f"{number:05d}"
+        )
         for number, split in enumerate(protocol)
     ]
     with parallel_config(backend="loky", inner_max_num_threads=1):
@@ -198,7 +211,9 @@ def _curve(
         detector = LinearDetector().fit(
             X[rows][:, kept], y[rows], part=split.part[rows], generator=generator[rows]
         )
-        test_auc = mean_auc(y[split.test], detector.decision_function(X[split.test][:, kept])[:, None], generator[split.test])
+        test_auc = mean_auc(
+            y[split.test], detector.decision_function(X[split.test][:, kept])[:, None], generator[split.test]
+        )
         one = {"removed": step, "select_auc": detector.select_auc_, "test_auc": float(test_auc[0])}
         found.append({**one, "chosen": step == chosen})
     return found
@@ -212,7 +227,9 @@ def _null_draws(protocol: Protocol, notes: Sequence[Mapping[str, Any]], cells: C
             frame = pd.DataFrame(np.array(null["auc"]), index=pd.Index(null["test"], name="test"))
             frame = frame.rename_axis(columns="draw").stack().rename("auc").reset_index()
             frame["arm"], frame["null"] = null["arm"], null["null"]
-            frames.append(frame.assign(train="+".join(split.train_generators), select="+".join(split.select_generators)))
+            frames.append(
+                frame.assign(train="+".join(split.train_generators), select="+".join(split.select_generators))
+            )
     if not frames:
         return pd.DataFrame({"arm": [], "null": [], "draw": [], "auc": [], "delta": []})
     by_cell = pd.concat(frames).groupby(["arm", "null", "draw", "train", "select", "test"])["auc"].mean()

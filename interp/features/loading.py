@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from interp.errors import UnreadableImage
+from interp.errors import InputError, UnreadableImage
 from interp.images.decode import read_image
 from interp.images.equalize import Equalize
 from interp.images.preprocess import Preprocessing
@@ -35,6 +35,11 @@ class PixelDataset(Dataset):
     """Decode, equalise and preprocess the image at each path; an unreadable one becomes zeros and a reason."""
 
     def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, equalize: Equalize | None):
+        if preprocessing.crop is None and not isinstance(preprocessing.resize, tuple):
+            raise InputError(
+                "this encoder's preprocessing leaves images of different shapes, which cannot be put into one batch; "
+                f"give it a crop or a (height, width): {preprocessing}"
+            )
         self.paths, self.preprocessing, self.equalize = list(paths), preprocessing, equalize
         self.blank = np.zeros_like(preprocessing.apply(Image.new("RGB", (512, 512))))
 

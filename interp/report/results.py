@@ -80,7 +80,6 @@ class RunResult:
             "",
         ]
         lines += [f"- {sentence}" for sentence in claims(self.summary, self.nulls).values()]
-        lines += [f"- {sentence}" for sentence in self.transfer.findings]
         reliability = self.ranking.reliability
         lines += [f"- ranking of heads: reliability over seeds {reliability:.2f}" + _trust(reliability)]
         if warnings:
