@@ -64,8 +64,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Judging:
-    """How much is drawn to judge a gain."""
+    """What is compared, and how much is drawn to judge a gain."""
 
+    aggregates: tuple[Literal["concat", "sum", "vote"], ...] = ("concat",)
+    """How selected heads are put together; one detector for each."""
     nulls: int = 50
     """Draws of each null: random subsets, permuted select labels, rotated spaces."""
     resamples: int = 1000
@@ -85,7 +87,9 @@ def extract(
 
 
 @app.command
-def info(path: Annotated[Path, Positional, arg(help="store, run, detector, folder of images, or manifest")]) -> int:
+def info(
+    path: Annotated[Path, Positional, arg(help="store, run, detector, folder of images, or manifest")],
+) -> int:
     """Say what something is: its images, encoder, settings and size."""
     from interp.main_job import describe
 
@@ -125,7 +129,8 @@ def evaluate(
     from interp.main_job import evaluate_store, make_protocol
 
     opened = FeatureStore(store)
-    result = evaluate_store(opened, make_protocol(opened, **vars(parts)), out, **vars(judging))
+    protocol = make_protocol(opened, **vars(parts))
+    result = evaluate_store(opened, protocol, out, **vars(judging), random_state=parts.random_state)
     print(result.words)
     return _report_unreadable(opened)
 
@@ -143,7 +148,8 @@ def run(
 
     store = _extract(images, out / "store", looking)
     protocol = make_protocol(store, **vars(parts))
-    result = evaluate_store(store, protocol, out, encoder_location=looking.encoder, **vars(judging))
+    options = {**vars(judging), "random_state": parts.random_state, "encoder_location": looking.encoder}
+    result = evaluate_store(store, protocol, out, **options)
     print(result.words)
     return _report_unreadable(store)
 
@@ -185,7 +191,11 @@ def _extract(images: Path, out: Path, looking: Looking):  # noqa: ANN202
     chosen = ImageSet.open(images, where=looking.where, allow_outside=looking.allow_outside)
     equalize = Equalize.parse(looking.equalize)
     encoder = load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype)
-    options = {"batch_size": looking.batch_size, "workers": looking.workers, "store_dtype": looking.store_dtype}
+    options = {
+        "batch_size": looking.batch_size,
+        "workers": looking.workers,
+        "store_dtype": looking.store_dtype,
+    }
     return extract(chosen, encoder, out, equalize=equalize, **options)
 
 

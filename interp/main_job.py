@@ -32,6 +32,7 @@ def run(
     test: Sequence[str] = (),
     min_train: int = 200,
     seeds: int = 5,
+    aggregates: Sequence[str] = ("concat",),
     nulls: int = 50,
     resamples: int = 1000,
     jobs: int | None = None,
@@ -48,6 +49,7 @@ def run(
         protocol: "pairs", "leave-one-out", or "by-hand" with `train`, `select` and `test` generators.
         min_train: images that a generator must have to train or select.
         seeds: dealings of photographs and groups into three parts.
+        aggregates: one arm of selected heads for each of concat, sum, vote.
         nulls: draws of each null.
         resamples: joint resamples for the intervals over images.
         jobs: processes; by default one for each core.
@@ -67,8 +69,17 @@ def run(
     store = extract(opened, looking, Path(out) / "store", equalize=equalize, **extraction)
     parts = {"train": train, "select": select, "test": test, "min_train": min_train, "seeds": seeds}
     chosen = make_protocol(store, protocol, random_state=random_state, **parts)
-    judging = {"nulls": nulls, "resamples": resamples, "jobs": jobs, "random_state": random_state}
-    return evaluate_store(store, chosen, out, encoder_location=location, **judging)
+    return evaluate_store(
+        store,
+        chosen,
+        out,
+        aggregates=aggregates,
+        nulls=nulls,
+        resamples=resamples,
+        jobs=jobs,
+        random_state=random_state,
+        encoder_location=location,
+    )
 
 
 def make_protocol(
@@ -89,7 +100,9 @@ def make_protocol(
     by_hand = {"train": train, "select": select, "test": test}
     if protocol == "by-hand" or (protocol == "pairs" and any(by_hand.values())):
         if missing := [name for name, given in by_hand.items() if not given]:
-            raise InputError(f"a protocol by hand needs generators for all three parts; give --{' and --'.join(missing)}")
+            raise InputError(
+                f"a protocol by hand needs generators for all three parts; give --{' and --'.join(missing)}"
+            )
         return Protocol.by_hand(store.rows, **{k: list(v) for k, v in by_hand.items()}, **options)
     if protocol == "pairs":
         return Protocol.pairs(store.rows, min_train=min_train, **options)
@@ -112,6 +125,7 @@ def evaluate_store(
     protocol: Protocol,
     out: str | Path,
     *,
+    aggregates: Sequence[str] = ("concat",),
     nulls: int = 50,
     resamples: int = 1000,
     jobs: int | None = None,
@@ -124,7 +138,7 @@ def evaluate_store(
         store: what `extract` made.
         protocol: who trains, selects and tests.
         out: folder of the results.
-        nulls, resamples, jobs, random_state: as in `run`.
+        aggregates, nulls, resamples, jobs, random_state: as in `run`.
         encoder_location: where the encoder was loaded from, so that `interp score` finds it again.
     """
     from interp.evaluation.arms import default_arms
@@ -132,9 +146,15 @@ def evaluate_store(
     from interp.report.results import RunResult, write_results
 
     ranking = rank_store(store, protocol)
-    arms = default_arms(store, n_nulls=nulls)
+    arms = default_arms(store, n_nulls=nulls, aggregates=aggregates)
     transfer = evaluate_transfer(
-        store, protocol, arms, n_resamples=resamples, n_jobs=jobs, random_state=random_state, folder=Path(out) / "splits"
+        store,
+        protocol,
+        arms,
+        n_resamples=resamples,
+        n_jobs=jobs,
+        random_state=random_state,
+        folder=Path(out) / "splits",
     )
     result = RunResult(store=store, protocol=protocol, ranking=ranking, transfer=transfer)
     write_results(result, arms, Path(out), encoder_location=encoder_location)

@@ -58,7 +58,12 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
         ridges: Sequence[float] = RIDGES,
         random_state: int = 0,
     ):
-        self.score, self.max_removed, self.ridges, self.random_state = score, max_removed, ridges, random_state
+        self.score, self.max_removed, self.ridges, self.random_state = (
+            score,
+            max_removed,
+            ridges,
+            random_state,
+        )
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, part: ArrayLike | None = None, generator: ArrayLike | None = None
@@ -121,7 +126,9 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
         """Names of the columns kept: those given, those X had, or `x0`, `x1`, …"""
         given = input_features if input_features is not None else getattr(self, "feature_names_in_", None)
-        names = np.array([f"x{i}" for i in range(self.n_features_in_)]) if given is None else np.asarray(given)
+        names = (
+            np.array([f"x{i}" for i in range(self.n_features_in_)]) if given is None else np.asarray(given)
+        )
         return names[self.kept_].astype(object)
 
 

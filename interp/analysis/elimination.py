@@ -87,7 +87,10 @@ def greedy_elimination(
     order = torch.empty(b, steps, dtype=torch.int64, device=state.sign.device)
     scores, logits = state.sign.new_empty(b, steps + 1), state.sign.new_empty(b, steps + 1, m)
     draw = torch.Generator().manual_seed(random_state)
-    scores[:, 0], logits[:, 0] = state.judge(score, state.signed[:, None], state.scale[:, None])[:, 0], state.logits()
+    scores[:, 0], logits[:, 0] = (
+        state.judge(score, state.signed[:, None], state.scale[:, None])[:, 0],
+        state.logits(),
+    )
     for step in range(steps):
         candidates = state.candidates(score)
         best = candidates.amax(1)
@@ -105,7 +108,14 @@ class _State:
     """
 
     def __init__(
-        self, train: Tensor, target: Tensor, weight: Tensor, select: Tensor, y: Tensor, share: Tensor, ridge: float
+        self,
+        train: Tensor,
+        target: Tensor,
+        weight: Tensor,
+        select: Tensor,
+        y: Tensor,
+        share: Tensor,
+        ridge: float,
     ):
         b, self.n, self.left = train.shape
         self.sign, self.share, self.ridge = 2.0 * y - 1, share, ridge
@@ -157,7 +167,9 @@ class _State:
         reals, rank = reals.sort(2)
         below = of_real[:, None].expand_as(rank).gather(2, rank).cumsum(2)
         below = torch.cat([torch.zeros_like(below[..., :1]), below], 2)
-        beaten = sum(below.gather(2, torch.searchsorted(reals, -fakes.contiguous(), side=s)) for s in ("left", "right"))
+        beaten = sum(
+            below.gather(2, torch.searchsorted(reals, -fakes.contiguous(), side=s)) for s in ("left", "right")
+        )
         return (beaten @ of_fakes[..., None])[..., 0] / (2 * of_real.sum(1) * of_fakes.sum(1))[:, None]
 
     def remove(self, chosen: Tensor) -> Tensor:
@@ -184,12 +196,22 @@ class _State:
         return names
 
 
-def _arrays(train_X: Any, train_y: Any, select_X: Any, select_y: Any, select_weight: Any) -> tuple[Tensor, ...]:
+def _arrays(
+    train_X: Any, train_y: Any, select_X: Any, select_y: Any, select_weight: Any
+) -> tuple[Tensor, ...]:
     """Train columns, targets, weights and select columns, labels, weights, each with its b."""
     train, select = (torch.as_tensor(part, dtype=torch.float64) for part in (train_X, select_X))
-    fit_y, y = (torch.as_tensor(part, dtype=torch.float64, device=train.device) for part in (train_y, select_y))
-    b = max(len(part) if part.ndim == ndim else 1 for part, ndim in ((train, 3), (select, 3), (fit_y, 2), (y, 2)))
-    if train.shape[-1] != select.shape[-1] or train.shape[-2] != fit_y.shape[-1] or select.shape[-2] != y.shape[-1]:
+    fit_y, y = (
+        torch.as_tensor(part, dtype=torch.float64, device=train.device) for part in (train_y, select_y)
+    )
+    b = max(
+        len(part) if part.ndim == ndim else 1 for part, ndim in ((train, 3), (select, 3), (fit_y, 2), (y, 2))
+    )
+    if (
+        train.shape[-1] != select.shape[-1]
+        or train.shape[-2] != fit_y.shape[-1]
+        or select.shape[-2] != y.shape[-1]
+    ):
         raise InputError(
             f"train is {tuple(train.shape)} with labels {tuple(fit_y.shape)}, select {tuple(select.shape)} with "
             f"{tuple(y.shape)}; give the same columns to both and one label a row"

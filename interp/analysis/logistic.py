@@ -92,7 +92,9 @@ def fit_kernel_logistic(
     kernel = _float(gram)
     y, C, weight, b = _problems(kernel, y, C, sample_weight)
     begin = None if start is None else tuple(_float(part).to(kernel.device) for part in start)
-    dual, intercept = _newton(_Dual(kernel.expand(b, *kernel.shape[-2:]), True), y, C * weight, begin, tol, max_iter)
+    dual, intercept = _newton(
+        _Dual(kernel.expand(b, *kernel.shape[-2:]), True), y, C * weight, begin, tol, max_iter
+    )
     return _like(gram, dual), _like(gram, intercept)
 
 
@@ -139,7 +141,9 @@ def balanced_weights(y: Any) -> np.ndarray:
     labels = np.asarray(y).astype(int)
     counts = np.bincount(labels, minlength=2)
     if len(counts) != 2 or not counts.all():
-        raise InputError(f"expected labels 0 and 1, both present, got {np.unique(labels).tolist()}; check the rows")
+        raise InputError(
+            f"expected labels 0 and 1, both present, got {np.unique(labels).tolist()}; check the rows"
+        )
     return (len(labels) / (2 * counts))[labels]
 
 
@@ -246,7 +250,11 @@ def _newton(
         length = torch.ones_like(fall)
         slack = 1e-13 * value.abs()
         for _ in range(60):
-            moved = solution + length[:, None] * step, offset + length * shift, scores + length[:, None] * ahead
+            moved = (
+                solution + length[:, None] * step,
+                offset + length * shift,
+                scores + length[:, None] * ahead,
+            )
             new_value = _objective(problem, sign, weight, *moved)
             worse = ~(new_value <= value - 1e-4 * length * fall + slack)
             if not worse.any():
@@ -290,7 +298,9 @@ def _path(
     for C in strengths:
         if start is not None:
             scores, sign = problem.scores(start[0]), 1 - 2 * y
-            values = [_objective(problem, sign, C * weight, m * start[0], m * start[1], m * scores) for m in STARTS]
+            values = [
+                _objective(problem, sign, C * weight, m * start[0], m * start[1], m * scores) for m in STARTS
+            ]
             best = torch.tensor(STARTS, dtype=weight.dtype, device=y.device)[torch.stack(values).argmin(0)]
             start = best[:, None] * start[0], best * start[1]
         start = _newton(problem, y, C * weight, start, tol, max_iter)
@@ -310,21 +320,31 @@ def _like(given: Any, values: Tensor) -> Any:
 def _problems(X: Tensor, y: Any, C: Any, sample_weight: Any) -> tuple[Tensor, Tensor, Tensor, int]:
     """Labels (b, n), C (b, 1), weights (b, n) and b, checked."""
     if X.ndim not in (2, 3) or not torch.isfinite(X).all():
-        raise InputError(f"expected finite (n, p) or (b, n, p) values, got shape {tuple(X.shape)}; drop unreadable rows")
+        raise InputError(
+            f"expected finite (n, p) or (b, n, p) values, got shape {tuple(X.shape)}; drop unreadable rows"
+        )
     labels, strength = _float(y).to(X.device), _float(C).to(X.device)
     weight = _float(1.0 if sample_weight is None else sample_weight).to(X.device)
-    sizes = {len(part) for part, ndim in ((X, 3), (labels, 2), (weight, 2), (strength, 1)) if part.ndim == ndim}
+    sizes = {
+        len(part) for part, ndim in ((X, 3), (labels, 2), (weight, 2), (strength, 1)) if part.ndim == ndim
+    }
     sizes.discard(1)
     if len(sizes) > 1:
-        raise InputError(f"expected one number of problems, got {sorted(sizes)}; give each of X, y, C and weights b or 1")
+        raise InputError(
+            f"expected one number of problems, got {sorted(sizes)}; give each of X, y, C and weights b or 1"
+        )
     b, n = (sizes or {1}).pop(), X.shape[-2]
     if labels.shape[-1:] != (n,) or weight.ndim and weight.shape[-1] != n:
-        raise InputError(f"expected {n} labels and weights, one a row, got {tuple(labels.shape)}, {tuple(weight.shape)}")
+        raise InputError(
+            f"expected {n} labels and weights, one a row, got {tuple(labels.shape)}, {tuple(weight.shape)}"
+        )
     labels, weight = labels.expand(b, n), weight.expand(b, n)
     if not ((labels == 0) | (labels == 1)).all():
         raise InputError(f"expected labels 0 (real) and 1 (fake), got {labels.unique().tolist()[:5]}")
     if not (weight >= 0).all() or not (strength > 0).all():
         raise InputError("expected weights ≥ 0 and C > 0")
     if not ((weight * labels).sum(1) > 0).all() or not ((weight * (1 - labels)).sum(1) > 0).all():
-        raise InputError("a problem has rows of one class only; give photographs and generated images to each")
+        raise InputError(
+            "a problem has rows of one class only; give photographs and generated images to each"
+        )
     return labels, strength.reshape(-1, 1), weight, b

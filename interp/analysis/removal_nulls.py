@@ -91,7 +91,9 @@ class RemovalNulls:
         options = {"ridge": ridge, "score": self.score, "n_steps": train.shape[1] - 1}
         found = greedy_elimination(train, self.train_y, select, labels, select_weight=weights, **options)
         kept = []
-        for order, scores, logits, y, weight in zip(found.order, found.score, found.logits, labels, weights, strict=True):
+        for order, scores, logits, y, weight in zip(
+            found.order, found.score, found.logits, labels, weights, strict=True
+        ):
             chosen = one_standard_error(scores.numpy(), logits.numpy(), y, weight, self.score)
             kept.append(np.setdiff1d(np.arange(train.shape[1]), order[:chosen].numpy()))
         return kept

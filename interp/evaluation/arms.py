@@ -83,19 +83,28 @@ class FittedArm:
         return LinearScore(coef, intercept)
 
 
-def default_arms(store: FeatureStore, *, n_nulls: int = 50) -> list[Arm]:
+def default_arms(
+    store: FeatureStore, *, n_nulls: int = 50, aggregates: Sequence[str] = ("concat",)
+) -> list[Arm]:
     """The plain embedding, all heads, selected heads, coordinate removal, and two plain layer baselines.
 
     Args:
         store: whose heads and layers.
-        n_nulls: draws of each null for the two arms that select or remove.
+        n_nulls: draws of each null for the arms that select or remove.
+        aggregates: one arm of selected heads for each: concat, sum, vote; see `HeadSelection`.
     """
     layout = store.layout
     tokens = HeadLayout(layout.layers, 1, store.readout.norm_weight.shape[0])
+    selected = []
+    for aggregate in aggregates:
+        fold = store.readout.folded.numpy() if aggregate == "sum" else None
+        name = "selected_heads" if aggregate == "concat" else f"selected_heads_{aggregate}"
+        selection = HeadSelection(layout, aggregate=aggregate, fold=fold)
+        selected.append(Arm(name, "heads", selection, n_nulls=n_nulls))
     return [
         Arm("embedding", "embedding"),
         Arm("all_heads", "heads"),
-        Arm("selected_heads", "heads", HeadSelection(layout), n_nulls=n_nulls),
+        *selected,
         Arm("coordinate_removal", "embedding", CoordinateRemoval(), n_nulls=n_nulls),
         Arm("best_layer", "layers", HeadSelection(tokens, k=1)),
         Arm("all_layers", "layers"),

@@ -61,7 +61,7 @@ def transfer_matrix(transfer: pd.DataFrame, arm: str) -> Figure:
         grid[order],
         ax=axis,
         cmap=MAP,
-        vmin=0.5,
+        vmin=min(0.5, float(grid.min().min())),
         vmax=1.0,
         annot=True,
         fmt=".2f",
@@ -84,7 +84,8 @@ def removal_curve(curves: pd.DataFrame) -> Figure:
     axis = figure.subplots()
     styles = {"select_auc": ("select rows (searched on)", "--"), "test_auc": ("test rows (never seen)", "-")}
     for column, (label, style) in styles.items():
-        steps = curves.groupby("removed")[column].agg(["mean", "std"]).dropna(subset="mean")
+        steps = curves.groupby("removed")[column].agg(["mean", "std", "size"])
+        steps = steps[steps["size"] == steps["size"].max()]  # steps that every split was measured at
         axis.plot(steps.index, steps["mean"], style, color="0.15", label=label)
         axis.fill_between(
             steps.index, steps["mean"] - steps["std"], steps["mean"] + steps["std"], color="0.6", alpha=0.25

@@ -27,8 +27,16 @@ from interp.protocol.splits import Protocol
 from interp.report import figures
 
 LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "scipy", "pandas", "pillow")
-SHOWN = ["mean_ood_auc", "low", "high", "mean_id_auc", "worst_generator", "worst_auc"]
-SHOWN += ["delta_to_embedding", "delta_low", "delta_high", "null_delta", "null_p", "p_holm"]
+RELIABLE = 0.7
+"""Correlation between the rankings of two seeds below which no single head is named."""
+LEVELS = ["mean_ood_auc", "low", "high", "generators_low", "generators_high", "mean_id_auc"]
+LEVELS += ["worst_generator", "worst_auc"]
+GAINS = ["delta_to_embedding", "delta_low", "delta_high", "delta_generators_low", "delta_generators_high"]
+GAINS += ["p_holm", "null_delta", "null_p"]
+LEGEND = """low, high: 95 % over images: one joint resample of photographs and groups, detectors fixed, seeds averaged.
+generators_low, _high: 95 % over other generators: two-way clustered by train and test family, families merged.
+null_delta: the strongest null's gain at its 95th percentile. null_p: the largest share of a null's draws that gain
+as much. p_holm: bootstrap p of the gain, adjusted over detectors."""
 
 
 @dataclass(frozen=True)
@@ -73,17 +81,17 @@ class RunResult:
         warnings = file_warnings(self.store)
         lines = [f"WARNING: {warning}" for warning in warnings]
         lines += [self.protocol.describe(), ""]
-        lines += [self.summary[SHOWN].to_string(float_format="%.3f", na_rep=""), ""]
-        lines += [
-            "low, high: 95 % over images (one joint resample of photographs and groups, detectors fixed). "
-            "null_delta: what the strongest null gains in its 95th percentile.",
-            "",
-        ]
+        for columns in (LEVELS, GAINS):
+            shown = self.summary[columns].rename(columns=lambda name: name.replace("generators", "gen"))
+            lines += [shown.to_string(float_format="%.3f", na_rep=""), ""]
+        lines += [LEGEND.replace("generators_low, _high", "gen_low, gen_high"), ""]
         lines += [f"- {sentence}" for sentence in claims(self.summary, self.nulls).values()]
         reliability = self.ranking.reliability
-        lines += [f"- ranking of heads: reliability over seeds {reliability:.2f}" + _trust(reliability)]
+        lines += [f"- ranking of heads: {_trust(reliability)}"]
         if warnings:
-            lines += ["- the warnings above hold for every number here: equalise, and compare before any claim."]
+            lines += [
+                "- the warnings above hold for every number here: equalise, and compare before any claim."
+            ]
         lines += [f"Detector recommended for use: {self.recommended}."]
         return "\n".join(lines)
 
@@ -114,7 +122,9 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
         detector.save(out / "detectors" / arm.name)
     detectors = {str(arm): _plain(row) for arm, row in summary.iterrows()}
     words = claims(summary, result.nulls)
-    _write_json(out / "summary.json", {"detectors": detectors, "claims": words, "recommended": result.recommended})
+    _write_json(
+        out / "summary.json", {"detectors": detectors, "claims": words, "recommended": result.recommended}
+    )
     _write_json(out / "run.json", _record(result, arms, encoder_location))
     (out / "report.md").write_text(_markdown(result, out))
 
@@ -145,7 +155,9 @@ def _record(result: RunResult, arms: Sequence[Arm], encoder_location: str) -> di
         "unreadable": int((~result.store.usable).sum()),
         "encoder_location": encoder_location,
         "protocol": result.protocol.describe(),
-        "splits": [{"name": s.name, "seed": s.seed, "test": list(s.test_generators)} for s in result.protocol],
+        "splits": [
+            {"name": s.name, "seed": s.seed, "test": list(s.test_generators)} for s in result.protocol
+        ],
         "arms": {arm.name: repr(arm) for arm in arms},
         "settings": result.transfer.settings,
         "python": platform.python_version(),
@@ -154,12 +166,17 @@ def _record(result: RunResult, arms: Sequence[Arm], encoder_location: str) -> di
 
 
 def _trust(reliability: float) -> str:
-    return "" if reliability >= 0.7 else ": below 0.7, so no single head should be named"
+    if not np.isfinite(reliability):
+        return "reliability unknown, it takes two seeds; no single head should be named"
+    verdict = "heads may be named" if reliability >= RELIABLE else "too low to name single heads"
+    return f"reliability over seeds {reliability:.2f} (mean Spearman correlation), {verdict}"
 
 
 def _plain(row: pd.Series) -> dict[str, Any]:
     """A row as JSON has it: numbers, text, and null for what is not there."""
-    values = {str(name): value.item() if isinstance(value, np.generic) else value for name, value in row.items()}
+    values = {
+        str(name): value.item() if isinstance(value, np.generic) else value for name, value in row.items()
+    }
     return {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in values.items()}
 
 
