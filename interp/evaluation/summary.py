@@ -35,7 +35,8 @@ def summarise(cells: Cells, nulls: pd.DataFrame, families: Mapping[str, str]) ->
     spread = [
         _over_generators(cells.auc[unseen, m], cells.table[unseen], families) for m in range(len(cells.arms))
     ]
-    table["generators_low"], table["generators_high"] = [s.low for s in spread], [s.high for s in spread]
+    table["generators_low"] = np.clip([s.low for s in spread], 0, 1)
+    table["generators_high"] = np.clip([s.high for s in spread], 0, 1)
     table["mean_id_auc"] = cells.auc[~unseen].mean(0) if (~unseen).any() else np.nan
     by_test = cells.by(["test"]).query("test in @names", local_dict={"names": set(cells.table.test[unseen])})
     worst = by_test.loc[by_test.groupby("arm")["auc"].idxmin()].set_index("arm")
