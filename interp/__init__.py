@@ -19,6 +19,8 @@ __version__ = "0.1.0"
 _HOME = {
     "InputError": "interp.errors",
     "ImageSet": "interp.images.image_set",
+    "read_image": "interp.images.decode",
+    "draw_simulated_set": "interp.images.simulated",
     "Equalize": "interp.images.equalize",
     "Preprocessing": "interp.images.preprocess",
     "Encoder": "interp.encoders.encoder",
@@ -30,6 +32,17 @@ _HOME = {
     "FeatureStore": "interp.features.store",
     "extract": "interp.features.extract",
     "Protocol": "interp.protocol.splits",
+    "rank_heads": "interp.analysis.ranking",
+    "HeadSelection": "interp.analysis.head_selection",
+    "CoordinateRemoval": "interp.analysis.coordinate_removal",
+    "LinearDetector": "interp.detectors.linear",
+    "Detector": "interp.detectors.detector",
+    "load_detector": "interp.detectors.detector",
+    "Arm": "interp.evaluation.arms",
+    "evaluate_transfer": "interp.evaluation.transfer",
+    "run": "interp.main_job",
+    "score_images": "interp.main_job",
+    "demo_encoder": "interp.demo",
 }
 
 __all__ = sorted([*_HOME, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,3 +1,10 @@
+from interp.analysis.coordinate_removal import CoordinateRemoval as CoordinateRemoval
+from interp.analysis.head_selection import HeadSelection as HeadSelection
+from interp.analysis.ranking import rank_heads as rank_heads
+from interp.demo import demo_encoder as demo_encoder
+from interp.detectors.detector import Detector as Detector
+from interp.detectors.detector import load_detector as load_detector
+from interp.detectors.linear import LinearDetector as LinearDetector
 from interp.encoders.encoder import Encoder as Encoder
 from interp.encoders.family import Family as Family
 from interp.encoders.layout import HeadLayout as HeadLayout
@@ -5,29 +12,48 @@ from interp.encoders.loading import load_encoder as load_encoder
 from interp.encoders.readout import Decomposition as Decomposition
 from interp.encoders.recorder import HeadRecorder as HeadRecorder
 from interp.errors import InputError as InputError
+from interp.evaluation.arms import Arm as Arm
+from interp.evaluation.transfer import evaluate_transfer as evaluate_transfer
 from interp.features.extract import extract as extract
 from interp.features.store import FeatureStore as FeatureStore
+from interp.images.decode import read_image as read_image
 from interp.images.equalize import Equalize as Equalize
 from interp.images.image_set import ImageSet as ImageSet
 from interp.images.preprocess import Preprocessing as Preprocessing
+from interp.images.simulated import draw_simulated_set as draw_simulated_set
+from interp.main_job import run as run
+from interp.main_job import score_images as score_images
 from interp.protocol.splits import Protocol as Protocol
 
 __version__: str
 _HOME: dict[str, str]
 
 __all__ = [
+    "Arm",
+    "CoordinateRemoval",
     "Decomposition",
+    "Detector",
     "Encoder",
     "Equalize",
     "Family",
     "FeatureStore",
     "HeadLayout",
     "HeadRecorder",
+    "HeadSelection",
     "ImageSet",
     "InputError",
+    "LinearDetector",
     "Preprocessing",
     "Protocol",
     "__version__",
+    "demo_encoder",
+    "draw_simulated_set",
+    "evaluate_transfer",
     "extract",
+    "load_detector",
     "load_encoder",
+    "rank_heads",
+    "read_image",
+    "run",
+    "score_images",
 ]
