@@ -1,6 +1,7 @@
 """Runs what README.md tells the reader to run, in order, in an empty folder.
 
-Fences labelled `bash` and `python` are run, unless the line above the fence is `<!-- not run -->`.
+Fences labelled `bash` and `python` are run, unless the line above the fence begins with `<!-- not run`
+(as in `<!-- not run: needs a GPU -->`).
 In a `bash` fence, commands that begin with `interp` or `python` run; those that set the project up are only
 checked to exist; any other is an error, so that no command stands in README.md untried by accident.
 """
@@ -44,7 +45,7 @@ def fences(markdown: str) -> list[Fence]:
         elif start is not None and line.strip() == "```":
             language = lines[start].removeprefix("```").strip()
             above = next((text.strip() for text in reversed(lines[:start]) if text.strip()), "")
-            if language in {"bash", "python"} and above != "<!-- not run -->":
+            if language in {"bash", "python"} and not above.startswith("<!-- not run"):
                 found.append(Fence(language, start + 2, "\n".join(lines[start + 1 : number])))
             start = None
     return found
@@ -110,7 +111,7 @@ make help
 python -c "open('made', 'w').write(\\
   'x')"   # writes a file
 ```
-<!-- not run -->
+<!-- not run: a reason -->
 
 ```bash
 interp never
