@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,6 +211,7 @@ def _report_unreadable(store) -> int:  # noqa: ANN001
 
 def main() -> None:
     """Entry point of the `interp` command."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait do not take cores from decoding
     try:
         code = app.cli(prog="interp", description="Which heads of an encoder carry evidence that transfers.")
     except InputError as error:

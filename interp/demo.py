@@ -48,4 +48,4 @@ def run_demo(out: str | Path = "demo") -> RunResult:
     print(NOTICE, flush=True)
     out = Path(out)
     images = draw_simulated_set(out / "images", n_per_class=120)
-    return run(images, demo_encoder(), out, min_train=100, seeds=2, nulls=20, resamples=500)
+    return run(images, demo_encoder(), out, min_train=100, seeds=2, nulls=10, resamples=500)

@@ -216,7 +216,8 @@ def describe(path: str | Path) -> str:
 
     path = Path(path)
     if (path / "summary.json").exists():
-        summary = pd.DataFrame(json.loads((path / "summary.json").read_text())["detectors"]).T
+        saved = json.loads((path / "summary.json").read_text())["detectors"]
+        summary = pd.DataFrame.from_dict(saved, orient="index")
         return f"run in {path}\n" + summary.to_string(float_format="%.3f")
     if (path / DESCRIPTION).exists():
         found = load_detector(path)

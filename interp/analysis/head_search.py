@@ -14,7 +14,7 @@ import pandas as pd
 
 from interp.analysis.logistic import balanced_weights, coefficient_path, fit_logistic
 from interp.analysis.ranking import probe_scores, standardised
-from interp.analysis.strength import STRENGTHS, mean_auc
+from interp.analysis.strength import CLOSE, STRENGTHS, mean_auc
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError, unknown_name
 
@@ -153,9 +153,8 @@ class HeadSearch:
         key = tuple(sorted(heads))
         if key not in self._fits:
             train, scored = standardised(self._columns(self.X_train, key), self._columns(self.X_scored, key))
-            coef, intercept = coefficient_path(
-                train, self.y_train, self.strengths, balanced_weights(self.y_train)
-            )
+            weights = balanced_weights(self.y_train)
+            coef, intercept = coefficient_path(train, self.y_train, self.strengths, weights, tol=CLOSE)
             self._fits[key] = scored @ coef[:, 0].T + intercept[:, 0]
         return self._fits[key]
 

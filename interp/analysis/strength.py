@@ -16,6 +16,10 @@ STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 class means, the last close to no penalty for 192 columns."""
 
 
+CLOSE = 1e-4
+"""Newton's last step, as a part of the coefficients; it converges quadratically, so they are closer than that."""
+
+
 @dataclass(frozen=True)
 class Choice:
     """A fitted logistic regression and how its strength was chosen.
@@ -63,7 +67,7 @@ def choose_strength(
                 f"the {part} rows need photographs and fakes; given labels {np.unique(labels).tolist()}"
             )
     grid = np.sort(np.asarray(strengths, dtype=float))
-    coef, intercept = coefficient_path(train_X, train_y, grid, balanced_weights(train_y))
+    coef, intercept = coefficient_path(train_X, train_y, grid, balanced_weights(train_y), tol=CLOSE)
     scores = select_X @ coef[:, 0].T + intercept[:, 0]
     aucs = mean_auc(select_y, scores, generator)
     best = int(np.argmax(aucs))

@@ -19,19 +19,18 @@ def header_aucs(rows: pd.DataFrame) -> pd.Series:
     """How well one feature of the file tells fakes from photographs, no pixel looked at; sorted, AUC from 0.5 to 1.
 
     Args:
-        rows: label, and of the file format, mode, width, height, bytes.
+        rows: label, and of the file format, mode, width, height.
 
     A category scores by the share of fakes among the images that have it.
 
     >>> rows = pd.DataFrame({"label": ["real", "real", "fake", "fake"], "format": ["JPEG", "JPEG", "PNG", "PNG"],
-    ...                      "mode": "RGB", "width": [9, 8, 9, 8], "height": 9, "bytes": [1, 2, 3, 4]})
+    ...                      "mode": "RGB", "width": [9, 8, 9, 8], "height": 9})
     >>> header_aucs(rows).round(2).to_dict()["format"]
     1.0
     """
     y = (rows["label"] == "fake").to_numpy().astype(int)
-    features = {name: rows[name].to_numpy(float) for name in ("width", "height", "bytes")}
+    features = {name: rows[name].to_numpy(float) for name in ("width", "height")}
     features["aspect"] = features["width"] / features["height"]
-    features["bytes per pixel"] = features["bytes"] / (features["width"] * features["height"])
     for name in ("format", "mode"):
         group = rows[name].fillna("?").to_numpy().astype(str)
         features[name] = pd.Series(y).groupby(group).transform("mean").to_numpy()

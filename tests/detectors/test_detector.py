@@ -1,0 +1,94 @@
+"""Saved detectors come back without pickle, score the same, and refuse images that took another path."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from sklearn.naive_bayes import GaussianNB
+
+from interp.detectors.detector import Detector, LinearScore, load_detector
+from interp.errors import InputError
+from interp.evaluation.arms import default_arms
+from interp.evaluation.final import final_detector
+from interp.main_job import score_images
+
+ARMS = ["embedding", "all_heads", "selected_heads", "coordinate_removal", "best_layer", "all_layers"]
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_a_saved_arm_scores_as_the_fitted_one(name, small_run):
+    store, protocol = small_run.result.store, small_run.result.protocol
+    saved = load_detector(small_run.folder / "detectors" / name)
+    arm = next(arm for arm in default_arms(store) if arm.name == name)
+    split = protocol.final_split()
+    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    generator = store.rows["generator"].to_numpy().astype(str)
+    X = store.features(arm.features)
+    expected = arm.fit(X, y, split, generator).decision_function(X)
+    np.testing.assert_allclose(saved.score(store)["score"], expected, rtol=1e-6, atol=1e-8)
+    assert saved.threshold == final_detector(arm, store, protocol).threshold
+    assert not list((small_run.folder / "detectors" / name).glob("*.pkl"))
+
+
+def test_new_images_take_the_path_of_the_training_images(small_run):
+    from interp.demo import demo_encoder
+
+    store = small_run.result.store
+    keys = list(store.rows.index[[0, 100, 200]])
+    paths = [small_run.images.path(key) for key in keys]
+    folder = small_run.folder / "detectors" / "selected_heads"
+    table = score_images(paths, folder, encoder=demo_encoder(), workers=0)
+    expected = load_detector(folder).score(store).loc[keys]
+    np.testing.assert_allclose(table["score"], expected["score"], rtol=1e-4, atol=1e-5)
+    assert set(table["verdict"]) <= {"real", "fake"}
+
+
+def test_another_path_is_refused_and_named(small_run):
+    store = small_run.result.store
+    saved = load_detector(small_run.folder / "detectors" / "embedding")
+    other = dataclasses.replace(saved, key={**saved.key, "equalize": "256:75"})
+    with pytest.raises(InputError, match="equalize: the store has 'none', asked for '256:75'"):
+        other.score(store)
+
+
+def test_another_scikit_learn_model_is_kept_with_skops_and_its_trust_is_asked_for(small_run, tmp_path):
+    store = small_run.result.store
+    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    X = store.features("embedding")
+
+    bayes = GaussianNB().fit(X, y)
+    Detector("bayes", "embedding", bayes, 0.5, store.key).save(tmp_path / "bayes")
+    loaded = load_detector(tmp_path / "bayes")
+    np.testing.assert_array_equal(loaded.model.predict(X), bayes.predict(X))
+    assert json.loads((tmp_path / "bayes" / "detector.json").read_text())["linear"] is False
+
+
+def test_a_type_that_is_not_trusted_is_named(tmp_path, small_run):
+    class Odd:
+        coef = 3
+
+    Odd.__module__, Odd.__qualname__ = "somewhere.odd", "Odd"
+    import sys
+    import types
+
+    sys.modules["somewhere"] = types.ModuleType("somewhere")
+    sys.modules["somewhere.odd"] = types.ModuleType("somewhere.odd")
+    sys.modules["somewhere.odd"].Odd = Odd  # type: ignore[attr-defined]
+    Detector("odd", "embedding", Odd(), 0.5, small_run.result.store.key).save(tmp_path / "odd")
+    with pytest.raises(InputError, match=r"not trusted: somewhere\.odd\.Odd"):
+        load_detector(tmp_path / "odd")
+
+
+def test_a_folder_without_a_detector_names_those_inside(small_run, tmp_path):
+    with pytest.raises(InputError, match=r"holds the detectors .*embedding"):
+        load_detector(small_run.folder / "detectors")
+    with pytest.raises(InputError, match="holds no detector"):
+        load_detector(tmp_path)
+
+
+def test_a_linear_score_is_the_weighted_sum():
+    X = np.arange(6.0).reshape(2, 3)
+    np.testing.assert_array_equal(LinearScore(np.array([1.0, 0, 2]), -1.0).decision_function(X), [3, 12])

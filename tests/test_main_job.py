@@ -1,0 +1,100 @@
+"""A run leaves all it promises, goes on where it was cut off, and says no more than its nulls allow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from interp.errors import InputError
+from interp.main_job import describe, make_protocol
+
+FIELDS = ["mean_ood_auc", "low", "high", "mean_id_auc", "worst_generator", "worst_auc"]
+FIELDS += ["delta_to_embedding", "delta_low", "delta_high", "null_delta"]
+
+
+def test_the_summary_has_every_detector_and_field(small_run):
+    saved = json.loads((small_run.folder / "summary.json").read_text())
+    for name in ("embedding", "all_heads", "selected_heads", "coordinate_removal"):
+        row = saved["detectors"][name]
+        assert set(FIELDS) <= set(row)
+        assert 0 <= row["low"] <= row["mean_ood_auc"] <= row["high"] <= 1
+    assert saved["detectors"]["selected_heads"]["null_delta"] is not None
+    assert saved["recommended"] in saved["detectors"]
+
+
+def test_scores_of_every_image_give_the_table_again(small_run):
+    scores = pd.read_parquet(small_run.folder / "scores.parquet")
+    rows = small_run.result.store.rows
+    one = scores[(scores["arm"] == "all_heads") & ~scores["in_distribution"]]
+    one = one.assign(
+        label=(rows["label"] == "fake").reindex(one["key"]).to_numpy(),
+        generator=rows["generator"].reindex(one["key"]).to_numpy(),
+    )
+    found = []
+    for _, split in one.groupby("seed"):
+        for name in ("simulated-palette", "simulated-spectral"):
+            cell = split[split["generator"].isin(["real", name])]
+            found.append(roc_auc_score(cell["label"], cell["score"]))
+    assert small_run.result.summary.loc["all_heads", "mean_ood_auc"] == pytest.approx(np.mean(found))
+
+
+def test_tables_figures_and_words_are_there(small_run):
+    tables = {p.name for p in (small_run.folder / "tables").iterdir()}
+    assert {"summary.csv", "transfer.csv", "cells.csv", "ranking.csv", "nulls.csv", "choices.csv"} <= tables
+    figures = {p.name for p in (small_run.folder / "figures").iterdir()}
+    assert {"head_map.png", "gains.png", "removal_curve.png", "transfer_embedding.png"} <= figures
+    report = (small_run.folder / "report.md").read_text()
+    assert all(f"- {arm}: " in report for arm in ("all_heads", "selected_heads", "coordinate_removal"))
+    record = json.loads((small_run.folder / "run.json").read_text())
+    assert record["store"]["encoder"]["weights"] == small_run.result.store.key["encoder"]["weights"]
+    assert len(record["splits"]) == 2
+
+
+def test_a_run_that_lost_some_splits_goes_on_to_the_same_result(small_run, tmp_path):
+    folder = tmp_path / "cut"
+    shutil.copytree(small_run.folder, folder)
+    shutil.rmtree(folder / "splits" / "00001")
+    (folder / "summary.json").unlink()
+    kept = (folder / "splits" / "00000" / "scores.npz").stat().st_mtime_ns
+    again = small_run.again(folder)
+    pd.testing.assert_frame_equal(again.summary, small_run.result.summary)
+    assert (folder / "splits" / "00000" / "scores.npz").stat().st_mtime_ns == kept
+    assert json.loads((folder / "summary.json").read_text()) == json.loads(
+        (small_run.folder / "summary.json").read_text()
+    )
+
+
+def test_other_settings_in_the_same_folder_are_refused(small_run):
+    from interp.main_job import evaluate_store
+
+    store = small_run.result.store
+    protocol = make_protocol(
+        store, "by-hand", train=["simulated-nearest"], select=["simulated-smooth"], test=["simulated-palette"]
+    )
+    with pytest.raises(InputError, match="made with other settings; .*protocol"):
+        evaluate_store(store, protocol, small_run.folder, nulls=3, jobs=1)
+
+
+def test_protocols_by_name(small_run):
+    store = small_run.result.store
+    assert len(make_protocol(store, "pairs", min_train=40, seeds=1)) == 30
+    assert len(make_protocol(store, "leave-one-out", min_train=40, seeds=1)) == 6
+    with pytest.raises(InputError, match="give --select and --test"):
+        make_protocol(store, train=["simulated-nearest"])
+    with pytest.raises(InputError, match="did you mean 'pairs'"):
+        make_protocol(store, "pears")
+
+
+def test_describe_knows_stores_runs_detectors_and_images(small_run):
+    assert "135 images" in describe(small_run.folder / "store") or "images" in describe(
+        small_run.folder / "store"
+    )
+    assert "KB an image" in describe(small_run.folder / "store")
+    assert "mean_ood_auc" in describe(small_run.folder)
+    assert "detector embedding on embedding" in describe(small_run.folder / "detectors" / "embedding")
+    assert "simulated-palette" in describe(small_run.images.root)
