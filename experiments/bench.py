@@ -1,6 +1,6 @@
 """Time what `interp` does against what one would otherwise run, both in one process, and print the ratios.
 
-    python experiments/bench.py --rounds 7
+python experiments/bench.py --rounds 7
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def row(name: str, ours: Callable[[], object], theirs: Callable[[], object], rou
     pairs = [(clock(ours), clock(theirs)) for _ in range(rounds)]
     ratios = [a / b for a, b in pairs]
     mine, other = (statistics.median(side) for side in zip(*pairs, strict=True))
-    return f"| {name} | {mine:.3f} | {other:.3f} | {statistics.median(ratios):.2f} | {min(ratios):.2f} | {max(ratios):.2f} |"
+    cells = [f"{mine:.3f}", f"{other:.3f}", *(f"{f(ratios):.2f}" for f in (statistics.median, min, max))]
+    return " | ".join(["| " + name, *cells]) + " |"
 
 
 def clock(call: Callable[[], object]) -> float:
@@ -89,7 +90,9 @@ def ranked_heads(heads: int = 144, rows: int = 600) -> tuple[str, Callable[[], o
             columns = X[:, layout.slice(name)]
             scaler = StandardScaler().fit(columns[train])
             probe = LogisticRegression(C=PROBE_C, class_weight="balanced", max_iter=1000)
-            probe.fit(scaler.transform(columns[train]), y[train]).decision_function(scaler.transform(columns[test]))
+            probe.fit(scaler.transform(columns[train]), y[train]).decision_function(
+                scaler.transform(columns[test])
+            )
 
     name = f"{heads} heads × 64 columns, {rows} train rows: probes at once against a scikit-learn loop"
     return name, lambda: probe_scores(X, y, layout, train, test), loop

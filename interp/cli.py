@@ -1,4 +1,4 @@
-"""The command line: `interp extract | info | rank | evaluate | run | score | demo`. Thin: it only calls public names."""
+"""The command line: `interp extract | info | rank | evaluate | run | score | demo`. Thin: it calls public names."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from interp.errors import InputError
+
+if TYPE_CHECKING:
+    from interp.features.store import FeatureStore
 
 UNREADABLE = 3
 """Exit code of a run that ended well but met images it could not read."""
@@ -183,7 +186,7 @@ def demo(out: Annotated[Path, arg(help="folder of the results")] = Path("demo"))
     return 0
 
 
-def _extract(images: Path, out: Path, looking: Looking):  # noqa: ANN202
+def _extract(images: Path, out: Path, looking: Looking) -> FeatureStore:
     from interp.encoders.loading import load_encoder
     from interp.features.extract import extract
     from interp.images.equalize import Equalize
@@ -200,7 +203,7 @@ def _extract(images: Path, out: Path, looking: Looking):  # noqa: ANN202
     return extract(chosen, encoder, out, equalize=equalize, **options)
 
 
-def _report_unreadable(store) -> int:  # noqa: ANN001
+def _report_unreadable(store: FeatureStore) -> int:
     bad = store.rows.loc[~store.usable, "error"]
     if len(bad):
         print(f"{len(bad)} of {len(store)} images could not be read:", file=sys.stderr)

@@ -226,7 +226,8 @@ def describe(path: str | Path) -> str:
     if (path / KEY).exists():
         store = FeatureStore(path)
         shards, shared = store.size()
-        size = f"{shards / 1e6:.1f} MB ({shards / max(len(store), 1) / 1e3:.1f} KB an image), weights {shared / 1e6:.1f} MB"
+        each = f"{shards / max(len(store), 1) / 1e3:.1f} KB an image"
+        size = f"{shards / 1e6:.1f} MB ({each}), weights {shared / 1e6:.1f} MB"
         return f"{store}\n{size}\n{json.dumps(store.key, indent=1)}"
     images = ImageSet.open(path)
     return f"{len(images)} images\n{images.summary().to_string()}"

@@ -165,6 +165,6 @@ class HeadSearch:
 def gather(
     X: np.ndarray, heads: Sequence[int], layout: HeadLayout, fold: np.ndarray | None = None
 ) -> np.ndarray:
-    """The columns of some heads side by side, (n, k·d), or with `fold` (l·h, d, P) the sum of their embeddings, (n, P)."""
+    """Columns of some heads side by side, (n, k·d), or with `fold` (l·h, d, P) the sum of their embeddings, (n, P)."""
     blocks = X.reshape(len(X), layout.n_heads, layout.width)[:, list(heads)]
     return blocks.reshape(len(X), -1) if fold is None else np.einsum("nkd,kdp->np", blocks, fold[list(heads)])

@@ -38,26 +38,25 @@ def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame) -> str:
     if row["delta_high"] < 0 and row["p_holm"] < LEVEL:
         return f"{gain}: worse on these generators."
     if row["delta_low"] <= 0 or row["p_holm"] >= LEVEL:
-        return f"{gain}: no difference that other images of these generators would be sure to show (Holm p {row['p_holm']:.2f})."
+        p = f"Holm p {row['p_holm']:.2f}"
+        return f"{gain}: no difference that other images of these generators would be sure to show ({p})."
     as_good = nulls[nulls["high"] >= row["delta_to_embedding"]]
     if len(as_good):
         named = ", ".join(
             f"{null} {high:+.3f}" for null, high in zip(as_good["null"], as_good["high"], strict=True)
         )
-        return f"{gain}: a gain, but its nulls gain as much (95th percentile: {named}); not to be claimed for the choice made."
-    low, high = row["delta_generators_low"], row["delta_generators_high"]
-    others = (
-        "; there are too few families to say what other generators would show"
-        if not np.isfinite(low)
-        else f"; over other generators [{low:+.3f}, {high:+.3f}], so "
-        + (
-            "it may be claimed for generators like these too"
-            if low > 0
-            else "it may be claimed for these generators only"
+        return (
+            f"{gain}: a gain, but its nulls gain as much (95th percentile: {named}); "
+            "not to be claimed for the choice made."
         )
-    )
-    return (
-        f"{gain}: a gain above all its nulls{others}."
-        if len(nulls)
-        else f"{gain}: a gain; nothing was chosen, so it has no null{others}."
-    )
+    what = "a gain above all its nulls" if len(nulls) else "a gain; nothing was chosen, so it has no null"
+    return f"{gain}: {what}; {_elsewhere(row)}."
+
+
+def _elsewhere(row: pd.Series) -> str:
+    """What a gain says of generators that were not measured."""
+    low, high = row["delta_generators_low"], row["delta_generators_high"]
+    if not np.isfinite(low):
+        return "there are too few families to say what other generators would show"
+    claim = "for generators like these too" if low > 0 else "for these generators only"
+    return f"over other generators [{low:+.3f}, {high:+.3f}], so it may be claimed {claim}"
