@@ -101,19 +101,13 @@ def two_way_interval(
     where that is not positive, the largest of the three. The quantile is Student's t with the smaller number
     of clusters - 1 degrees of freedom.
 
-    Parameters
-    ----------
-    cells
-        A row a cell, with its value and the generator family of its train and of its test generator.
-    value, train, test
-        Names of these columns.
-    level
-        Coverage.
+    Args:
+        cells: A row a cell, with its value and the generator family of its train and of its test generator.
+        value, train, test: Names of these columns.
+        level: Coverage.
 
-    Raises
-    ------
-    InputError
-        When a column is absent, or a value or family is missing.
+    Raises:
+        InputError: When a column is absent, or a value or family is missing.
 
     >>> cells = pd.DataFrame({"value": [0.7, 0.9, 0.6, 0.8]})
     >>> cells["train_cluster"], cells["test_cluster"] = list("aabb"), list("cdcd")

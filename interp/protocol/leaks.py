@@ -33,16 +33,14 @@ class LeakError(InputError):
 def check_rows(rows: pd.DataFrame) -> None:
     """Refuse a table of images that a protocol cannot be built on.
 
-    Parameters
-    ----------
-    rows
-        One row an image: a unique index, ``label`` ("real" or "fake"), ``generator`` ("real" for photographs
-        and for nothing else) and ``group``; ``content_hash`` and ``pixel_hash`` where they are known.
+    Args:
+        rows: One row an image: a unique index, ``label`` ("real" or "fake"), ``generator`` ("real" for
+            photographs and for nothing else) and ``group``; ``content_hash`` and ``pixel_hash`` where they
+            are known.
 
-    Raises
-    ------
-    InputError
-        When a column is absent, the index has duplicates, or label and generator contradict each other.
+    Raises:
+        InputError: When a column is absent, the index has duplicates, or label and generator contradict each
+            other.
 
     >>> check_rows(pd.DataFrame({"label": ["real"], "generator": ["glide"], "group": ["a"]}))
     Traceback (most recent call last):
@@ -87,9 +85,8 @@ def units(rows: pd.DataFrame) -> np.ndarray:
     Two rows are of one unit when a chain of equal groups, content hashes or pixel hashes connects them, so no
     way of dealing whole units to parts can leak. Missing and empty values and absent columns connect nothing.
 
-    Returns
-    -------
-    (n,) int64, 0 for the unit of the first row, numbered as they first appear.
+    Returns:
+        (n,) int64, 0 for the unit of the first row, numbered as they first appear.
 
     >>> units(pd.DataFrame({"group": ["a", "a", "b", ""], "pixel_hash": ["", "x", "x", None]}))
     array([0, 0, 0, 1])
@@ -174,20 +171,14 @@ def _sentence(
 def check_disjoint(rows: pd.DataFrame, parts: Mapping[str, ArrayLike], generators: bool = True) -> None:
     """Refuse parts that share a generator, a row, a group or a copy of an image.
 
-    Parameters
-    ----------
-    rows
-        n rows as `check_rows` wants them. Photographs (generator "real") may stand in any part, each of them
-        in one. Empty groups and hashes are equal to nothing.
-    parts
-        From the name of a part to its rows: (m,) integer positions into `rows`.
-    generators
-        False allows the parts to share generators, not images.
+    Args:
+        rows: n rows as `check_rows` wants them. Photographs (generator "real") may stand in any part, each of
+            them in one. Empty groups and hashes are equal to nothing.
+        parts: From the name of a part to its rows: (m,) integer positions into `rows`.
+        generators: False allows the parts to share generators, not images.
 
-    Raises
-    ------
-    LeakError
-        What is shared, between which parts, how many, up to three examples, and what to do.
+    Raises:
+        LeakError: What is shared, between which parts, how many, up to three examples, and what to do.
 
     >>> rows = pd.DataFrame({"generator": ["glide", "real", "glide", "real"], "group": list("abcd")})
     >>> rows["label"] = ["fake", "real", "fake", "real"]

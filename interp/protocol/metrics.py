@@ -46,16 +46,12 @@ def check_scores(y: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarra
 def auc(y: ArrayLike, scores: ArrayLike) -> float:
     """The chance that a fake scores above a photograph, ties counting half: the area under the ROC curve.
 
-    Parameters
-    ----------
-    y
-        (n,) 1 for a fake, 0 for a photograph.
-    scores
-        (n,) float, higher for fakes.
+    Args:
+        y: (n,) 1 for a fake, 0 for a photograph.
+        scores: (n,) float, higher for fakes.
 
-    Returns
-    -------
-    0 to 1; NaN where a class is missing.
+    Returns:
+        0 to 1; NaN where a class is missing.
 
     >>> auc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
     0.875
@@ -115,17 +111,13 @@ def standard_error_auc(y: ArrayLike, scores: ArrayLike) -> float:
 def delong(y: ArrayLike, scores_a: ArrayLike, scores_b: ArrayLike) -> DeLong:
     """Compare two detectors by their AUC on the same independent images, with DeLong's paired test.
 
-    Parameters
-    ----------
-    y
-        (n,) 1 for a fake, 0 for a photograph; two of each at least, else standard error and p are NaN.
-    scores_a, scores_b
-        (n,) float, of the same images in the same order.
+    Args:
+        y: (n,) 1 for a fake, 0 for a photograph; two of each at least, else standard error and p are NaN.
+        scores_a, scores_b: (n,) float, of the same images in the same order.
 
-    Returns
-    -------
-    `DeLong`: difference (a minus b), its standard error, two-sided p. Without any variance p is 1 for equal
-    AUCs and 0 otherwise.
+    Returns:
+        `DeLong`: difference (a minus b), its standard error, two-sided p. Without any variance p is 1 for equal
+        AUCs and 0 otherwise.
 
     >>> delong([0, 0, 0, 1, 1, 1], [1, 2, 4, 3, 5, 6], [1, 2, 4, 3, 5, 6])
     DeLong(difference=0.0, se=0.0, p=1.0)
@@ -162,10 +154,8 @@ def threshold_for_balanced_accuracy(y: ArrayLike, scores: ArrayLike) -> float:
 
     Candidates lie halfway between neighbouring scores; of equally good ones the middle one is taken.
 
-    Raises
-    ------
-    InputError
-        When a class is missing.
+    Raises:
+        InputError: When a class is missing.
 
     >>> threshold_for_balanced_accuracy([0, 0, 1, 1], [1.0, 2.0, 4.0, 5.0])
     3.0

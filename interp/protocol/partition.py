@@ -44,20 +44,14 @@ def deal(
     most: to the part that lowers ``sum over generators and parts of (share of the rows - fraction)**2`` most,
     ties at random. Units with rows of `test_only` generators alone go to test.
 
-    Parameters
-    ----------
-    units
-        (n,) integers: which rows must stay together, as `interp.protocol.leaks.units` numbers them.
-    generators
-        (n,) generator names, "real" for photographs.
-    fractions
-        Of train, select and test.
-    random_state, seed
-        The shuffle follows from ``SeedSequence(random_state, spawn_key=(seed,))``.
+    Args:
+        units: (n,) integers: which rows must stay together, as `interp.protocol.leaks.units` numbers them.
+        generators: (n,) generator names, "real" for photographs.
+        fractions: Of train, select and test.
+        random_state, seed: The shuffle follows from ``SeedSequence(random_state, spawn_key=(seed,))``.
 
-    Returns
-    -------
-    (n,) int8: 0 train, 1 select, 2 test.
+    Returns:
+        (n,) int8: 0 train, 1 select, 2 test.
 
     >>> generators = np.repeat(["real", "glide"], 10)
     >>> part = deal(np.arange(20), generators, fractions=(0.5, 0.3, 0.2))

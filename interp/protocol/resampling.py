@@ -43,21 +43,15 @@ class JointResample:
     replacement within strata: generators that share a unit are one stratum, and so are the photographs. A
     generator with 7 groups of its own is always drawn as 7 of 7, never resampled away.
 
-    Parameters
-    ----------
-    rows
-        n rows as a `Protocol` wants them: what binds them are ``group``, ``content_hash``, ``pixel_hash``.
-    n_resamples
-        B, the number of resamples.
-    random_state
-        Seed of all draws.
+    Args:
+        rows: n rows as a `Protocol` wants them: what binds them are ``group``, ``content_hash``,
+            ``pixel_hash``.
+        n_resamples: B, the number of resamples.
+        random_state: Seed of all draws.
 
-    Attributes
-    ----------
-    unit, stratum
-        (n,) int64: the unit of each row; (units,) int64: the stratum of each unit.
-    unit_counts
-        (B, units) uint8: how often each resample holds each unit.
+    Attributes:
+        unit, stratum: (n,) int64: the unit of each row; (units,) int64: the stratum of each unit.
+        unit_counts: (B, units) uint8: how often each resample holds each unit.
 
     >>> rows = pd.DataFrame({"generator": ["real", "real", "glide"], "group": ["a", "b", "c"]})
     >>> rows["label"] = ["real", "real", "fake"]
@@ -106,18 +100,13 @@ def _strata(unit: np.ndarray, generator: np.ndarray) -> np.ndarray:
 def resampled_auc(y: ArrayLike, scores: ArrayLike, counts: ArrayLike) -> np.ndarray:
     """AUC under every resample: each image counts as often as it was drawn, ties count half.
 
-    Parameters
-    ----------
-    y
-        (n,) 1 for a fake, 0 for a photograph.
-    scores
-        (n,) or (n, m) float, higher for fakes.
-    counts
-        (B, n) non-negative weights, such as `JointResample.counts`.
+    Args:
+        y: (n,) 1 for a fake, 0 for a photograph.
+        scores: (n,) or (n, m) float, higher for fakes.
+        counts: (B, n) non-negative weights, such as `JointResample.counts`.
 
-    Returns
-    -------
-    (B,) or (B, m) float64; NaN for a resample that holds no photograph or no fake.
+    Returns:
+        (B,) or (B, m) float64; NaN for a resample that holds no photograph or no fake.
 
     >>> resampled_auc([0, 0, 1], [0.1, 0.9, 0.5], [[1, 1, 1], [2, 0, 1], [0, 0, 3]])
     array([0.5, 1. , nan])

@@ -24,22 +24,15 @@ class Split:
 
     `train` to `in_distribution` are positions into the protocol's rows: int64, sorted, each at most once.
 
-    Attributes
-    ----------
-    train_generators, select_generators, test_generators
-        Names; no generator stands in two of them.
-    seed
-        The seed index of the dealing.
-    n_rows
-        How many rows the positions point into.
-    train, select, test
-        Fakes of that part's generators and the photographs of that part.
-    held_out
-        Fakes of the train generators in the select part: with the photographs of `select` they give an
-        in-distribution AUC on images that were not fitted, while choosing.
-    in_distribution
-        Fakes of the train generators in the test part: with the photographs of `test` they give the
-        in-distribution AUC that is reported. Never for fitting or choosing.
+    Attributes:
+        train_generators, select_generators, test_generators: Names; no generator stands in two of them.
+        seed: The seed index of the dealing.
+        n_rows: How many rows the positions point into.
+        train, select, test: Fakes of that part's generators and the photographs of that part.
+        held_out: Fakes of the train generators in the select part: with the photographs of `select` they give
+            an in-distribution AUC on images that were not fitted, while choosing.
+        in_distribution: Fakes of the train generators in the test part: with the photographs of `test` they
+            give the in-distribution AUC that is reported. Never for fitting or choosing.
 
     >>> split = Split(("glide",), ("dalle2",), ("attngan",), 0, 6, train=[0, 3], select=[1, 4], test=[2, 5])
     >>> split.name, split.part.tolist()
@@ -92,19 +85,14 @@ class Split:
 class Roles:
     """Makes and checks splits of one table of rows; what the rows share is numbered once.
 
-    Parameters
-    ----------
-    rows
-        n rows as `check_rows` wants them.
-    usable
-        (n,) bool, the rows that may be used; None for all of them.
+    Args:
+        rows: n rows as `check_rows` wants them.
+        usable: (n,) bool, the rows that may be used; None for all of them.
 
-    Attributes
-    ----------
-    generator, real, usable, units
-        (n,) str, (n,) bool, (n,) bool, (n,) int64.
-    counts
-        From the name of each generator, in order of names, to its usable images; photographs left out.
+    Attributes:
+        generator, real, usable, units: (n,) str, (n,) bool, (n,) bool, (n,) int64.
+        counts: From the name of each generator, in order of names, to its usable images; photographs left
+            out.
     """
 
     def __init__(self, rows: pd.DataFrame, usable: ArrayLike | None = None) -> None:

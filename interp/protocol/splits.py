@@ -45,22 +45,15 @@ class SelectSplitter:
 class Protocol:
     """Splits of one table of images, every one of them checked for leaks when the protocol is made.
 
-    Parameters
-    ----------
-    rows
-        n rows: a unique index, ``label`` ("real"/"fake"), ``generator`` ("real" for photographs), ``group``,
-        and where known ``content_hash`` and ``pixel_hash``.
-    splits
-        At least one `Split` into these rows.
-    kind
-        How the splits were made, for `describe`.
+    Args:
+        rows: n rows: a unique index, ``label`` ("real"/"fake"), ``generator`` ("real" for photographs),
+            ``group``, and where known ``content_hash`` and ``pixel_hash``.
+        splits: At least one `Split` into these rows.
+        kind: How the splits were made, for `describe`.
 
-    Raises
-    ------
-    LeakError
-        When parts of a split share a generator, an image, a group or a copy of an image.
-    InputError
-        When a part has no photographs or no fakes of a generator it names.
+    Raises:
+        LeakError: When parts of a split share a generator, an image, a group or a copy of an image.
+        InputError: When a part has no photographs or no fakes of a generator it names.
 
     >>> rows = pd.DataFrame({"generator": np.repeat(["real", "glide", "dalle2", "attngan"], 10)})
     >>> rows["label"] = np.where(rows["generator"] == "real", "real", "fake")

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from interp.evaluation.cells import IN_DISTRIBUTION, SplitScores, joint_cells, evaluation_sets
+from interp.evaluation.cells import IN_DISTRIBUTION, SplitScores, evaluation_sets, joint_cells
 from interp.evaluation.summary import summarise
 from interp.protocol.splits import Protocol
 
