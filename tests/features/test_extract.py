@@ -178,19 +178,38 @@ extract(ImageSet.open({images!r}), tiny(), {out!r}, **options)
 """
 
 
-def test_killed_at_random_moments_and_resumed_it_is_byte_identical(images, store, tmp_path):
+def test_cut_off_inside_a_shard_and_resumed_it_is_byte_identical(images, store, tmp_path, monkeypatch):
+    """The disk fails in the middle of the second shard; what is half-written there is not taken for a shard."""
+    out, calls = tmp_path / "cut", iter(range(99))
+    save = np.save
+
+    def failing(path, array):
+        if next(calls) == 8:  # the third of six arrays of the second shard
+            raise OSError("no space left on device")
+        save(path, array)
+
+    monkeypatch.setattr("interp.features.shards.np.save", failing)
+    options = {"batch_size": 4, "shard_size": 8, "workers": 0, "progress": False}
+    with pytest.raises(OSError, match="no space"):
+        extract(images, tiny(), out, **options)
+    with pytest.raises(InputError, match=r"not finished \(1 of 3 shards\)"):
+        FeatureStore(out)
+    monkeypatch.undo()
+    extract(images, tiny(), out, **options)
+    assert same_tree(store.folder, out)
+
+
+@pytest.mark.slow
+def test_killed_at_five_random_moments_and_resumed_it_is_byte_identical(images, store, tmp_path):
     rng = np.random.default_rng(3)
     out = tmp_path / "killed"
-    code = RUN.format(
-        tests=str(Path(__file__).parent.parent), images=str(images.root), out=str(out), workers=1
-    )
+    code = RUN.format(tests=str(Path(__file__).parent.parent), images=str(images.root), out=str(out), workers=1)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-c", code.replace(str(out), str(tmp_path / "timed"))], env=environment, check=True
-    )
+    timed = code.replace(str(out), str(tmp_path / "timed"))
+    subprocess.run([sys.executable, "-c", timed], env=environment, check=True)
     whole = time.perf_counter() - start
-    for _ in range(3):
+    for _ in range(5):
         process = subprocess.Popen([sys.executable, "-c", code], env=environment, start_new_session=True)
         time.sleep(rng.uniform(0.5, 1.0) * whole)
         os.killpg(process.pid, signal.SIGKILL)
