@@ -34,7 +34,8 @@ def main(settings: Settings) -> None:
 
 def row(name: str, ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> str:
     """Time both sides in turn, after one warm-up of each."""
-    ours(), theirs()
+    for side in (ours, theirs):
+        side()
     pairs = [(clock(ours), clock(theirs)) for _ in range(rounds)]
     ratios = [a / b for a, b in pairs]
     mine, other = (statistics.median(side) for side in zip(*pairs, strict=True))

@@ -121,8 +121,8 @@ class HeadSelection(TransformerMixin, BaseEstimator):
         """`L3.H5.17` for "concat", `P.0`, `P.1`, … for "sum", `vote` for "vote"."""
         if self.aggregate == "vote":
             return np.array(["vote"], dtype=object)
-        if self.aggregate == "sum":
-            return np.array([f"P.{i}" for i in range(np.shape(self.fold)[-1])], dtype=object)
+        if (fold := self._fold()) is not None:
+            return np.array([f"P.{i}" for i in range(fold.shape[-1])], dtype=object)
         return np.array(
             [f"{head}.{i}" for head in self.heads_ for i in range(self.layout.width)], dtype=object
         )

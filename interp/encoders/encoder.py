@@ -67,9 +67,9 @@ class Encoder:
         self.weight_hash = hash_weights(model)
         self.readout = Readout.of(find_parts(model, family))
         self._family = family
-        self._reload = None
+        self._reload: Callable[[], nn.Module] | None = None
         if self.dtype != torch.float32:
-            exact = None if reload else copy.deepcopy(model)
+            exact = model if reload else copy.deepcopy(model)
             self._reload = reload or (lambda: exact)
         self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
         self.recorder = HeadRecorder(self.model, family)

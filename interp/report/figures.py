@@ -69,7 +69,8 @@ def transfer_matrix(transfer: pd.DataFrame, arm: str) -> Figure:
         cbar_kws={"label": "AUC"},
     )
     axis.set(title=f"{arm}: transfer to unseen generators", xlabel="test generator", ylabel="train generator")
-    axis.set_xticks(axis.get_xticks(), axis.get_xticklabels(), rotation=35, ha="right")
+    for label in axis.get_xticklabels():
+        label.set(rotation=35, horizontalalignment="right")
     axis.tick_params(axis="y", rotation=0)
     return figure
 
