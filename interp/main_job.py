@@ -142,6 +142,7 @@ def evaluate_store(
         encoder_location: where the encoder was loaded from, so that `interp score` finds it again.
     """
     from interp.evaluation.arms import default_arms
+    from interp.evaluation.harm import harm_by_split
     from interp.evaluation.transfer import evaluate_transfer
     from interp.report.results import RunResult, write_results
 
@@ -156,7 +157,8 @@ def evaluate_store(
         random_state=random_state,
         folder=Path(out) / "splits",
     )
-    result = RunResult(store=store, protocol=protocol, ranking=ranking, transfer=transfer)
+    harm = harm_by_split(store, protocol, n_jobs=jobs, random_state=random_state)
+    result = RunResult(store=store, protocol=protocol, ranking=ranking, transfer=transfer, harm=harm)
     write_results(result, arms, Path(out), encoder_location=encoder_location)
     return result
 

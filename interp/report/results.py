@@ -19,6 +19,7 @@ from interp.analysis.ranking import HeadRanking
 from interp.evaluation.arms import Arm
 from interp.evaluation.claims import claims, may_be_claimed
 from interp.evaluation.files import file_warnings
+from interp.evaluation.harm import harm_sentence
 from interp.evaluation.final import final_detector
 from interp.evaluation.summary import BASELINE, null_table
 from interp.evaluation.transfer import Transfer
@@ -48,12 +49,14 @@ class RunResult:
         protocol: who trained, selected, tested.
         ranking: every head alone.
         transfer: cells, summary, nulls and per-image scores of all arms.
+        harm: for every split, whether the embedding has harmful coordinates.
     """
 
     store: FeatureStore
     protocol: Protocol
     ranking: HeadRanking
     transfer: Transfer
+    harm: pd.DataFrame
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -86,6 +89,7 @@ class RunResult:
             lines += [shown.to_string(float_format="%.3f", na_rep=""), ""]
         lines += [LEGEND.replace("generators_low, _high", "gen_low, gen_high"), ""]
         lines += [f"- {sentence}" for sentence in claims(self.summary, self.nulls).values()]
+        lines += [f"- {harm_sentence(self.harm)}."]
         reliability = self.ranking.reliability
         lines += [f"- ranking of heads: {_trust(reliability)}"]
         if warnings:
@@ -114,6 +118,7 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
     transfer.choices.to_csv(tables / "choices.csv", index=False)
     result.ranking.table.to_csv(tables / "ranking.csv", index=False)
     result.ranking.per_split.to_csv(tables / "ranking_per_split.csv", index=False)
+    result.harm.to_csv(tables / "harm.csv", index=False)
     if len(transfer.curves):
         transfer.curves.to_csv(tables / "removal_curves.csv", index=False)
     _write_figures(result, out / "figures")
