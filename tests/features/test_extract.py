@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from tiny_models import make
 
-from interp.encoders.encoder import Encoder
+from interp.encoders.encoder import LARGEST_DEVIATION, Encoder
 from interp.errors import InputError
 from interp.features.extract import bytes_per_image, extract
 from interp.features.shards import to_storage
@@ -145,6 +145,18 @@ def test_a_model_that_its_family_description_does_not_fit_is_refused_before_work
     object.__setattr__(encoder.readout, "norm_weight", encoder.readout.norm_weight * 1.01)
     with pytest.raises(InputError, match="miss its embedding"):
         extract(images, encoder, tmp_path / "s", progress=False)
+
+
+def test_a_precision_too_far_from_float32_is_refused_before_work(images, tmp_path, monkeypatch):
+    half = tiny(dtype="bfloat16")
+    pixels = half.preprocessing.normalize(torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8))
+    deviation = float(half.precision_error(pixels).max())
+    assert 1e-4 < deviation < 0.3
+    monkeypatch.setitem(LARGEST_DEVIATION, torch.bfloat16, deviation / 10)
+    with pytest.raises(InputError, match=r"from float32 on four images .*use --dtype float32"):
+        extract(images, half, tmp_path / "s", workers=0, progress=False)
+    monkeypatch.setitem(LARGEST_DEVIATION, torch.bfloat16, 10 * deviation)
+    assert len(extract(images, half, tmp_path / "t", workers=0, progress=False)) == len(images)
 
 
 def test_a_store_of_vit_large_fits_110_kb_an_image(tmp_path):
