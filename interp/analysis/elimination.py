@@ -2,8 +2,8 @@
 
 The surrogate classifier is linear discriminant analysis with a ridge: on columns centred by class-balanced train
 weights S, G = Xᵀ S X + λ I and β = G⁻¹ Xᵀ S t with t = ±1. Without coordinate j the scores of other rows X* become
-X*β - (X* G⁻¹)ⱼ βⱼ / G⁻¹ⱼⱼ, exactly those of a refit, so one step weighs every candidate in O(rows · p) and then takes the
-best one out of G⁻¹, β and X* G⁻¹ by a rank-one down-date.
+X*β - (X* G⁻¹)ⱼ βⱼ / G⁻¹ⱼⱼ, exactly those of a refit, so one step weighs every candidate in O(rows · p) and then takes
+the best one out of G⁻¹, β and X* G⁻¹ by a rank-one down-date.
 """
 
 from __future__ import annotations
@@ -167,10 +167,10 @@ class _State:
         reals, rank = reals.sort(2)
         below = of_real[:, None].expand_as(rank).gather(2, rank).cumsum(2)
         below = torch.cat([torch.zeros_like(below[..., :1]), below], 2)
-        beaten = sum(
+        low, high = (
             below.gather(2, torch.searchsorted(reals, -fakes.contiguous(), side=s)) for s in ("left", "right")
         )
-        return (beaten @ of_fakes[..., None])[..., 0] / (2 * of_real.sum(1) * of_fakes.sum(1))[:, None]
+        return ((low + high) @ of_fakes[..., None])[..., 0] / (2 * of_real.sum(1) * of_fakes.sum(1))[:, None]
 
     def remove(self, chosen: Tensor) -> Tensor:
         """Take one coordinate out of each problem; returns their names."""
@@ -198,7 +198,7 @@ class _State:
 
 def _arrays(
     train_X: Any, train_y: Any, select_X: Any, select_y: Any, select_weight: Any
-) -> tuple[Tensor, ...]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Train columns, targets, weights and select columns, labels, weights, each with its b."""
     train, select = (torch.as_tensor(part, dtype=torch.float64) for part in (train_X, select_X))
     fit_y, y = (
