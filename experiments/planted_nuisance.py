@@ -2,9 +2,9 @@
 
     python experiments/planted_nuisance.py runs/first/store --out runs/planted
 
-Two plants, each at five doses (in standard deviations), on several train > select pairs:
-a coordinate of the embedding, to be named by `harmful_components`; and a direction of one head, to be named by the
-ranking as the head with the largest gap between its own generator and another one.
+Two plants, each at five doses (in standard deviations), on several train > select pairs: a shift of one coordinate of
+the embedding, to be named by `harmful_components`; and a direction that one head writes into the embedding, to be named
+as the head whose margin on train rows is kept least on select rows.
 Then nothing is planted: one generator's images are dealt at random to pseudo-generators that differ in nothing, and
 `harmful_components` should find nothing.
 """
@@ -23,13 +23,14 @@ from joblib import Parallel, delayed
 from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
-from interp import FeatureStore, HeadSelection, LinearDetector, Protocol, rank_heads
+from interp import FeatureStore, LinearDetector, Protocol
+from interp.analysis.direct_effect import margin_by_head
 from interp.analysis.harmful import harmful_components
 from interp.analysis.strength import mean_auc
 from interp.protocol.resampling import derive_seed
 from interp.protocol.roles import Split
 
-DOSES = (1.0, 1.5, 2.0, 3.0, 4.0)
+DOSES = {"coordinate": (1.0, 1.5, 2.0, 3.0, 4.0), "head": (2.0, 4.0, 8.0, 16.0, 32.0)}
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,10 @@ def main(settings: Settings) -> None:
     )
     rng = np.random.default_rng(settings.random_state)
     splits = [list(protocol)[i] for i in rng.permutation(len(protocol))[: settings.pairs]]
-    jobs = [(split, dose) for split in splits for dose in DOSES]
+    jobs = [(split, where, dose) for where, doses in DOSES.items() for split in splits for dose in doses]
     run = Parallel(n_jobs=settings.jobs, return_as="generator")
     planted = list(tqdm(run(delayed(plant)(data, *job) for job in jobs), total=len(jobs), desc="planted"))
-    table = pd.DataFrame([row for rows in planted for row in rows])
+    table = pd.DataFrame(planted)
     table.to_csv(settings.out / "planted.csv", index=False)
     nothing = run(delayed(plant_nothing)(data, number, settings.min_train) for number in range(settings.runs))
     empty = pd.DataFrame(list(tqdm(nothing, total=settings.runs, desc="nothing planted")))
@@ -96,11 +97,11 @@ def load(folder: Path) -> Data:
     return Data(rows, y, generator, embedding, heads, store)
 
 
-def plant(data: Data, split: Split, dose: float) -> list[dict[str, Any]]:
-    """Both plants at one dose in one split: whether it was named, what it cost, what came back."""
-    rng = np.random.default_rng(derive_seed("plant", split.name, split.seed))
+def plant(data: Data, split: Split, where: str, dose: float) -> dict[str, Any]:
+    """One plant at one dose in one split: whether it was named, what it cost, what came back."""
+    rng = np.random.default_rng(derive_seed("plant", where, split.name, split.seed))
     fakes = np.isin(data.generator, split.train_generators)
-    return [plant_coordinate(data, split, dose, fakes, rng), plant_head(data, split, dose, fakes, rng)]
+    return (plant_head if where == "head" else plant_coordinate)(data, split, dose, fakes, rng)
 
 
 def plant_coordinate(
@@ -129,28 +130,30 @@ def plant_coordinate(
 def plant_head(
     data: Data, split: Split, dose: float, fakes: np.ndarray, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """Shift one head's values along a random direction in every fake of the train generator; rank and select heads."""
-    layout, Z = data.store.layout, data.heads.copy()
+    """Shift one head's values along a random direction in every fake of the train generator; remove what is named.
+
+    The dose counts standard deviations of the embedding along the direction that the head writes.
+    """
+    layout, fold = data.store.layout, data.store.readout.folded.flatten(0, 1).double().numpy()
     head = int(rng.integers(layout.n_heads))
-    columns = layout.slice(head)
-    direction = rng.normal(size=layout.width)
-    direction *= np.sqrt(layout.width) / np.linalg.norm(direction)
-    clean = test_auc(Z, data, split)
-    Z[fakes, columns] += dose * direction * Z[split.train, columns].std(0)
-    ranking = rank_heads(Z, data.y, layout, [split], generator=data.generator, progress=False).table
-    used = split.part != ""
-    selection = HeadSelection(layout).fit(
-        Z[used], data.y[used], part=split.part[used], generator=data.generator[used]
-    )
+    values = rng.normal(size=layout.width)
+    written = values @ fold[head]
+    size = dose * (data.embedding[split.train] @ written).std() / (written @ written)
+    X, Z = data.embedding.copy(), data.heads.copy()
+    X[fakes] += size * written
+    Z[fakes, layout.slice(head)] += size * values
+    coef = fitted(X, data, split).coef_
+    table = margin_by_head(Z, data.y, layout, fold, coef, train=split.train, select=split.select)
+    worst = layout.index(table["head"].iloc[0])
     return {
         "plant": "head",
         "pair": split.name,
         "dose": dose,
-        "named": ranking.loc[ranking["gap"].idxmax(), "head"] == layout.names[head],
-        "others": 0,
-        "clean": clean,
-        "planted": test_auc(Z, data, split),
-        "after": test_auc(selection.transform(Z), data, split),
+        "named": worst == head,
+        "others": int(worst != head),
+        "clean": test_auc(data.embedding, data, split),
+        "planted": test_auc(X, data, split),
+        "after": test_auc(X - Z[:, layout.slice(worst)] @ fold[worst], data, split),
     }
 
 
@@ -167,13 +170,15 @@ def plant_nothing(data: Data, number: int, min_train: int) -> dict[str, Any]:
     return {"generator": chosen, "found": found.found, "p_value": found.p_value, "sentence": found.sentence}
 
 
+def fitted(X: np.ndarray, data: Data, split: Split) -> LinearDetector:
+    """A detector fitted on the split's train rows, its strength chosen on select rows."""
+    used = split.part != ""
+    return LinearDetector().fit(X[used], data.y[used], part=split.part[used], generator=data.generator[used])
+
+
 def test_auc(X: np.ndarray, data: Data, split: Split) -> float:
     """Mean AUC over test generators of a detector fitted on the split's train rows."""
-    used = split.part != ""
-    detector = LinearDetector().fit(
-        X[used], data.y[used], part=split.part[used], generator=data.generator[used]
-    )
-    scores = detector.decision_function(X[split.test])[:, None]
+    scores = fitted(X, data, split).decision_function(X[split.test])[:, None]
     return float(mean_auc(data.y[split.test], scores, data.generator[split.test])[0])
 
 
@@ -190,7 +195,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> Figure:
     """AUC before the plant, with it, and after the cleaning, against the dose."""
     drawn = Figure(figsize=(8.4, 3.8), layout="constrained")
-    axes = drawn.subplots(1, 2, sharey=True)
+    axes = drawn.subplots(1, 2)
     for axis, (name, part) in zip(axes, table.groupby("plant"), strict=True):
         long = part.melt(["dose"], ["clean", "planted", "after"], var_name="detector", value_name="auc")
         style = {"clean": "", "planted": (2, 2), "after": (6, 2)}

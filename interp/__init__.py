@@ -35,6 +35,7 @@ _HOME = {
     "rank_heads": "interp.analysis.ranking",
     "HeadSelection": "interp.analysis.head_selection",
     "CoordinateRemoval": "interp.analysis.coordinate_removal",
+    "harmful_components": "interp.analysis.harmful",
     "LinearDetector": "interp.detectors.linear",
     "Detector": "interp.detectors.detector",
     "load_detector": "interp.detectors.detector",

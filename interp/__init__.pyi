@@ -1,4 +1,5 @@
 from interp.analysis.coordinate_removal import CoordinateRemoval as CoordinateRemoval
+from interp.analysis.harmful import harmful_components as harmful_components
 from interp.analysis.head_selection import HeadSelection as HeadSelection
 from interp.analysis.ranking import rank_heads as rank_heads
 from interp.demo import demo_encoder as demo_encoder
@@ -50,6 +51,7 @@ __all__ = [
     "draw_simulated_set",
     "evaluate_transfer",
     "extract",
+    "harmful_components",
     "load_detector",
     "load_encoder",
     "rank_heads",

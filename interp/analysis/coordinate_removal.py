@@ -25,9 +25,9 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
 
     "Selected coordinates" of Kuznetsov et al. 2024 (arXiv 2410.08113) and Gaintseva et al. 2024 (arXiv 2406.15035),
     with a ridge-penalised linear discriminant as the surrogate that rank-one down-dates make exact and quick
-    (`greedy_elimination`), and with the one-standard-error rule (Breiman et al. 1984) in place of the best prefix: of all
-    prefixes of the removal, the shortest whose select score is within one standard error, paired over select rows, of
-    the best one's.
+    (`greedy_elimination`), and with the one-standard-error rule (Breiman et al. 1984) in place of the best prefix:
+    of all prefixes of the removal, the shortest whose select score is within one standard error, paired over select
+    rows, of the best one's.
 
     Args:
         score: "log_loss", "squared_error" or "auc" on select rows.
