@@ -158,7 +158,7 @@ def rows_of_parts(part: ArrayLike | None, who: str, y: np.ndarray) -> tuple[np.n
     """
     if part is None:
         raise InputError(
-            f"{who}.fit needs part=, 'train' or 'select' for each row, so that it chooses on rows that were not fitted: "
+            f"{who}.fit needs part=, 'train' or 'select' for each row, so that it chooses on rows not fitted: "
             "pass split.part, in a Pipeline by metadata routing (.set_fit_request(part=True, generator=True))"
         )
     parts = np.asarray(part)
