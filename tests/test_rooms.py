@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "interp"
-ROOMS = ("images", "encoders", "features", "protocol", "analysis", "detectors", "explain", "evaluation", "report")
+ROOMS = (
+    "images",
+    "encoders",
+    "features",
+    "protocol",
+    "analysis",
+    "detectors",
+    "explain",
+    "evaluation",
+    "report",
+)
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 300
 DRAWERS = {"utils", "helpers", "common", "misc", "base"}

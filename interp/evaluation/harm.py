@@ -42,7 +42,7 @@ def harm_by_split(
     y = (store.rows["label"] == "fake").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
 
-    def look(rows: np.ndarray, part: np.ndarray, seed: int):  # noqa: ANN202
+    def look(rows: np.ndarray, part: np.ndarray, seed: int):
         context = {"generator": generator[rows], "groups": groups[rows], "level": LEVEL, "random_state": seed}
         return harmful_components(X[rows], y[rows], part[rows], **context)
 

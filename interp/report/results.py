@@ -19,8 +19,8 @@ from interp.analysis.ranking import HeadRanking
 from interp.evaluation.arms import Arm
 from interp.evaluation.claims import claims, may_be_claimed
 from interp.evaluation.files import file_warnings
-from interp.evaluation.harm import harm_sentence
 from interp.evaluation.final import final_detector
+from interp.evaluation.harm import harm_sentence
 from interp.evaluation.summary import BASELINE, null_table
 from interp.evaluation.transfer import Transfer
 from interp.features.store import FeatureStore

@@ -215,7 +215,9 @@ def test_cut_off_inside_a_shard_and_resumed_it_is_byte_identical(images, store, 
 def test_killed_at_five_random_moments_and_resumed_it_is_byte_identical(images, store, tmp_path):
     rng = np.random.default_rng(3)
     out = tmp_path / "killed"
-    code = RUN.format(tests=str(Path(__file__).parent.parent), images=str(images.root), out=str(out), workers=1)
+    code = RUN.format(
+        tests=str(Path(__file__).parent.parent), images=str(images.root), out=str(out), workers=1
+    )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     start = time.perf_counter()
     timed = code.replace(str(out), str(tmp_path / "timed"))
