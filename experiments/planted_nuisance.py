@@ -195,7 +195,7 @@ def summarise(table: pd.DataFrame) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> Figure:
     """AUC before the plant, with it, and after the cleaning, against the dose."""
     drawn = Figure(figsize=(8.4, 3.8), layout="constrained")
-    axes = drawn.subplots(1, 2)
+    axes = drawn.subplots(1, 2, sharey=True)
     for axis, (name, part) in zip(axes, table.groupby("plant"), strict=True):
         long = part.melt(["dose"], ["clean", "planted", "after"], var_name="detector", value_name="auc")
         style = {"clean": "", "planted": (2, 2), "after": (6, 2)}
