@@ -77,10 +77,9 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
 
     - The first frame of an animation is taken, and the EXIF orientation applied, as a viewer does. A damaged
       EXIF block counts as none.
-    - Everything becomes RGB by Pillow's `convert("RGB")`, as in OpenAI's CLIP: palettes are looked up, grey
-      is repeated, CMYK converted without a profile, and transparency is dropped, not composited. (The
-      processors of transformers 5.22 and later composite transparent images onto white before they resize.)
-      Colour profiles are not applied.
+    - Everything becomes RGB: palettes are looked up, grey is repeated, CMYK converted without a profile, and
+      what is transparent is laid on white, as a viewer and the processors of transformers (5.22 and later)
+      do. (OpenAI's own CLIP code drops transparency and shows what lay under it.) Colour profiles are not applied.
     - Sixteen-bit grey keeps its high byte (v // 256), which is what Pillow does with sixteen-bit colour. Grey
       outside 0…65535 and floating-point pixels have no agreed range and are refused.
 
@@ -161,6 +160,9 @@ def _rgb(picture: Image.Image) -> Image.Image:
         if grey.min() < 0 or grey.max() > 65535:
             raise UnreadableImage("grey values outside 0…65535; save the image with 8 bits a channel")
         picture = Image.fromarray((grey >> 8).astype(np.uint8))
+    if "A" in picture.getbands() or picture.info.get("transparency") is not None:
+        layer = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
     return picture.convert("RGB")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import transformers.image_transforms
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -44,11 +45,11 @@ def png(width: int, height: int) -> bytes:
 @pytest.mark.filterwarnings("ignore:Palette images")
 @pytest.mark.parametrize(
     ("mode", "file_format"),
-    [("RGB", "PNG"), ("RGBA", "PNG"), ("LA", "PNG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("P", "GIF"),
-     ("RGBA", "WEBP"), ("CMYK", "JPEG"), ("CMYK", "TIFF"), ("L", "JPEG"), ("RGB", "BMP"), ("RGB", "PPM")],
+    [("RGB", "PNG"), ("L", "PNG"), ("1", "PNG"), ("P", "PNG"), ("P", "GIF"), ("CMYK", "JPEG"),
+     ("CMYK", "TIFF"), ("L", "JPEG"), ("RGB", "BMP"), ("RGB", "PPM")],
 )  # fmt: skip
 def test_every_mode_becomes_rgb_as_pillow_converts_it(mode: str, file_format: str) -> None:
-    data = encoded(drawn(mode), file_format)
+    data = encoded(drawn().convert(mode), file_format)
     with Image.open(io.BytesIO(data)) as reference:
         in_file, expected = reference.mode, reference.convert("RGB")
     image = decode_image(data)
@@ -59,6 +60,28 @@ def test_every_mode_becomes_rgb_as_pillow_converts_it(mode: str, file_format: st
         file_format,
         len(data),
     )
+
+
+@pytest.mark.parametrize(("mode", "file_format"), [("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP")])
+def test_what_is_transparent_lies_on_white_as_in_the_processors_of_transformers(
+    mode: str, file_format: str
+) -> None:
+    data = encoded(drawn(mode), file_format)
+    with Image.open(io.BytesIO(data)) as reference:
+        straight = np.asarray(reference.convert("RGBA")).astype(float)
+    alpha = straight[..., 3:] / 255
+    expected = straight[..., :3] * alpha + 255 * (1 - alpha)
+    assert np.abs(np.asarray(decode_image(data).pixels) - expected).max() <= 1
+    theirs = transformers.image_transforms.convert_to_rgb(Image.open(io.BytesIO(data)), return_numpy=True)
+    assert np.array_equal(np.asarray(decode_image(data).pixels), theirs)
+
+
+def test_a_transparent_palette_entry_is_white() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.putpixel((1, 0), 1)
+    pixels = decode_image(encoded(image, transparency=0)).pixels
+    assert [pixels.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (0, 0, 200)]
 
 
 @given(st.integers(0, 65535))
