@@ -37,8 +37,6 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
 
     Attributes:
         removed_: coordinates removed, in order; kept_: the others, ascending.
-        curve_: a row for each number removed: removed, coordinate (the last one removed), select_score (higher is
-            better), select_auc.
         ridge_: the penalty chosen.
 
     >>> rng = np.random.default_rng(0)
@@ -101,15 +99,12 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
         chosen = one_standard_error(scores, logits, labels[select], weight, self.score)
         self.removed_ = order[:chosen]
         self.kept_ = np.setdiff1d(np.arange(values.shape[1]), self.removed_)
-        coordinate = pd.array([pd.NA, *order.tolist()], dtype="Int64")
-        self.curve_ = pd.DataFrame(
-            {
-                "removed": np.arange(len(scores)),
-                "coordinate": coordinate,
-                "select_score": scores,
-                "select_auc": mean_auc(labels[select], logits.T, names),
-            }
-        )
+        self._curve = {  # plain, so that skops keeps it
+            "removed": list(range(len(scores))),
+            "coordinate": [None, *order.tolist()],
+            "select_score": scores.tolist(),
+            "select_auc": mean_auc(labels[select], logits.T, names).tolist(),
+        }
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -122,6 +117,11 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
         weights = np.zeros(self.n_features_in_)
         weights[self.kept_] = coef
         return weights, intercept
+
+    @property
+    def curve_(self) -> pd.DataFrame:
+        """A row for each number removed: removed, coordinate (the last one removed), select_score, select_auc."""
+        return pd.DataFrame(self._curve).astype({"coordinate": "Int64"})
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
         """Names of the columns kept: those given, those X had, or `x0`, `x1`, …"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -34,7 +35,6 @@ class HeadSelection(TransformerMixin, BaseEstimator):
         heads_: names of the heads kept, best first.
         k_, C_, select_auc_: how many, the strength chosen, and the AUC on select rows.
         ranking_: names of all heads, best first.
-        path_: a row for each k and C: select_auc.
 
     >>> rng = np.random.default_rng(0)
     >>> y, part = np.arange(200) % 2, np.repeat(["train", "select"], 100)
@@ -88,12 +88,10 @@ class HeadSelection(TransformerMixin, BaseEstimator):
         found = search.search(self.k)
         self.ranking_ = [self.layout.names[head] for head in search.ranking()]
         self.heads_ = [self.layout.names[head] for head in found.heads]
-        self.k_, self.C_, self.select_auc_, self.path_ = (
-            len(found.heads),
-            found.C,
-            found.select_auc,
-            found.path,
-        )
+        self.k_, self.C_, self.select_auc_ = len(found.heads), found.C, found.select_auc
+        self._path = {
+            name: column.tolist() for name, column in found.path.items()
+        }  # plain, so that skops keeps it
         if self.aggregate == "vote":
             self.vote_coef_, self.vote_intercept_ = self._vote_weights(
                 search, found.heads, values[train], labels[train]
@@ -126,6 +124,11 @@ class HeadSelection(TransformerMixin, BaseEstimator):
         return np.array(
             [f"{head}.{i}" for head in self.heads_ for i in range(self.layout.width)], dtype=object
         )
+
+    @property
+    def path_(self) -> pd.DataFrame:
+        """A row for each number of heads and strength: k, C, select_auc."""
+        return pd.DataFrame(self._path)
 
     def _numbers(self) -> list[int]:
         return [self.layout.index(head) for head in self.heads_]

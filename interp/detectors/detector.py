@@ -43,7 +43,7 @@ class Detector:
     Attributes:
         name: which arm it is, such as `selected_heads`.
         features: what it reads from a store: embedding, heads, layers.
-        model: anything with `decision_function((n, p)) -> (n,)`, or a fitted scikit-learn pipeline.
+        model: a `LinearScore`, or any fitted scikit-learn classifier or pipeline.
         threshold: score above which an image is called fake; chosen on select rows.
         key: provenance of the features it was fitted on (encoder, preprocessing, equalisation).
         notes: what it was fitted on, the heads or coordinates it keeps, and where its encoder was loaded from.
@@ -71,7 +71,7 @@ class Detector:
         usable = store.usable
         scores = np.full(len(store), np.nan)
         if usable.any():
-            scores[usable] = self.model.decision_function(store.features(self.features)[usable])
+            scores[usable] = responses(self.model, store.features(self.features)[usable])
         table.insert(0, "score", scores)
         verdict = np.where(scores > self.threshold, "fake", "real")
         table.insert(1, "verdict", np.where(usable, verdict, ""))
@@ -102,6 +102,13 @@ class Detector:
         }
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
         return folder
+
+
+def responses(model: Any, X: np.ndarray) -> np.ndarray:
+    """Scores (n,) of rows (n, p): a model's decision function, or its probability of class 1 where it has none."""
+    if hasattr(model, "decision_function"):
+        return np.asarray(model.decision_function(X))
+    return np.asarray(model.predict_proba(X))[:, 1]
 
 
 def load_detector(folder: str | Path, trusted: Sequence[str] = ()) -> Detector:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.validation import has_fit_parameter
 
 from interp.analysis.coordinate_removal import CoordinateRemoval
 from interp.analysis.head_selection import HeadSelection
-from interp.detectors.detector import LinearScore
+from interp.detectors.detector import LinearScore, responses
 from interp.detectors.linear import LinearDetector
 from interp.encoders.layout import HeadLayout
 from interp.features.store import FeatureStore
@@ -28,8 +30,8 @@ class Arm:
         name: what it is called in tables.
         features: which features of a store it reads; see `FeatureStore.features`.
         transformer: a scikit-learn transformer whose `fit` takes part= and generator=, or None.
-        classifier: a classifier with `decision_function` whose `fit` takes part= and generator=; by default
-            `LinearDetector`, which chooses its strength on select rows.
+        classifier: any scikit-learn classifier; one whose `fit` takes part= sees train and select rows, any other
+            is fitted on train rows alone. By default `LinearDetector`, which chooses its strength on select rows.
         n_nulls: draws of each null; 0 for an arm that chooses nothing.
     """
 
@@ -55,7 +57,10 @@ class Arm:
             transformer = clone(self.transformer).fit(X[rows], y[rows], **context)
             kept = transformer.transform(kept)
         classifier = clone(self.classifier) if self.classifier is not None else LinearDetector()
-        return FittedArm(self, transformer, classifier.fit(kept, y[rows], **context))
+        if has_fit_parameter(classifier, "part"):
+            return FittedArm(self, transformer, classifier.fit(kept, y[rows], **context))
+        train = context["part"] == "train"
+        return FittedArm(self, transformer, classifier.fit(kept[train], y[rows][train]))
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,14 @@ class FittedArm:
 
     def decision_function(self, X: np.ndarray) -> np.ndarray:
         """Scores (n,) of features (n, p)."""
-        kept = X if self.transformer is None else self.transformer.transform(X)
-        return self.classifier.decision_function(kept)
+        return responses(self.model, X)
+
+    @property
+    def model(self) -> Any:
+        """Transformer and classifier as one fitted scikit-learn model."""
+        if self.transformer is None:
+            return self.classifier
+        return make_pipeline(self.transformer, self.classifier)
 
     def linear(self) -> LinearScore | None:
         """The same score as weights on the arm's own feature columns, where it is linear; else None."""

@@ -46,7 +46,7 @@ def final_detector(
     return Detector(
         name=arm.name,
         features=arm.features,
-        model=fitted if model is None else model,
+        model=fitted.model if model is None else model,
         threshold=threshold_for_balanced_accuracy(y[split.select], scores),
         key=store.key,
         notes=notes,

@@ -6,12 +6,17 @@ import dataclasses
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
+from sklearn.svm import SVC
 
-from interp.detectors.detector import Detector, LinearScore, load_detector
+from interp.analysis.head_selection import HeadSelection
+from interp.detectors.detector import Detector, LinearScore, load_detector, responses
 from interp.errors import InputError
-from interp.evaluation.arms import default_arms
+from interp.evaluation.arms import Arm, default_arms
 from interp.evaluation.final import final_detector
 from interp.main_job import score_images
 
@@ -54,16 +59,21 @@ def test_another_path_is_refused_and_named(small_run):
         other.score(store)
 
 
-def test_another_scikit_learn_model_is_kept_with_skops_and_its_trust_is_asked_for(small_run, tmp_path):
-    store = small_run.result.store
-    y = (store.rows["label"] == "fake").to_numpy().astype(int)
-    X = store.features("embedding")
+@pytest.mark.parametrize("classifier", [GaussianNB(), SVC(), LogisticRegression()])
+def test_any_scikit_learn_classifier_is_an_arm_and_is_kept_with_skops(classifier, small_run, tmp_path):
+    store, protocol = small_run.result.store, small_run.result.protocol
+    arm = Arm("own", "heads", HeadSelection(store.layout, k=2), classifier)
+    detector = final_detector(arm, store, protocol)
+    detector.save(tmp_path / "own")
+    assert json.loads((tmp_path / "own" / "detector.json").read_text())["linear"] is False
+    again = load_detector(tmp_path / "own").score(store)
+    pd.testing.assert_frame_equal(again, detector.score(store))
 
-    bayes = GaussianNB().fit(X, y)
-    Detector("bayes", "embedding", bayes, 0.5, store.key).save(tmp_path / "bayes")
-    loaded = load_detector(tmp_path / "bayes")
-    np.testing.assert_array_equal(loaded.model.predict(X), bayes.predict(X))
-    assert json.loads((tmp_path / "bayes" / "detector.json").read_text())["linear"] is False
+    split, X = protocol.final_split(), store.features("heads")
+    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    kept = detector.model[0].transform(X)
+    alone = clone(classifier).fit(kept[split.train], y[split.train])
+    np.testing.assert_allclose(again["score"], responses(alone, kept))
 
 
 def test_a_type_that_is_not_trusted_is_named(tmp_path, small_run):
