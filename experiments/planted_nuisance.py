@@ -21,7 +21,7 @@ import seaborn as sns
 import tyro
 from joblib import Parallel, delayed
 from matplotlib.figure import Figure
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from interp import FeatureStore, LinearDetector, Protocol
 from interp.analysis.direct_effect import margin_by_head

@@ -37,6 +37,7 @@ def run(
     resamples: int = 1000,
     jobs: int | None = None,
     random_state: int = 0,
+    progress: bool = True,
     **extraction: Any,
 ) -> RunResult:
     """Extract, rank, select, remove, retrain, and measure transfer against nulls, all into one folder.
@@ -54,7 +55,8 @@ def run(
         resamples: joint resamples for the intervals over images.
         jobs: processes; by default one for each core.
         random_state: seed of every random draw.
-        extraction: further arguments of `extract`: batch_size, shard_size, workers, store_dtype, progress.
+        progress: show bars.
+        extraction: further arguments of `extract`: batch_size, shard_size, workers, store_dtype.
 
     Raises:
         InputError: an argument that cannot be used; the message says what to do.
@@ -66,7 +68,7 @@ def run(
     opened = images if isinstance(images, ImageSet) else ImageSet.open(images)
     location = str(encoder) if isinstance(encoder, str | Path) else ""
     looking = load_encoder(encoder) if isinstance(encoder, str | Path) else encoder
-    store = extract(opened, looking, Path(out) / "store", equalize=equalize, **extraction)
+    store = extract(opened, looking, Path(out) / "store", equalize=equalize, progress=progress, **extraction)
     parts = {"train": train, "select": select, "test": test, "min_train": min_train, "seeds": seeds}
     chosen = make_protocol(store, protocol, random_state=random_state, **parts)
     return evaluate_store(
@@ -79,6 +81,7 @@ def run(
         jobs=jobs,
         random_state=random_state,
         encoder_location=location,
+        progress=progress,
     )
 
 
@@ -111,13 +114,14 @@ def make_protocol(
     raise unknown_name("protocol", protocol, ["pairs", "leave-one-out", "by-hand"])
 
 
-def rank_store(store: FeatureStore, protocol: Protocol) -> HeadRanking:
+def rank_store(store: FeatureStore, protocol: Protocol, *, progress: bool = True) -> HeadRanking:
     """Rank every head of a store alone, on train and select rows only."""
     from interp.analysis.ranking import rank_heads
 
     y = (store.rows["label"] == "fake").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
-    return rank_heads(store.head_features(), y, store.layout, protocol, generator=generator)
+    X = store.head_features()
+    return rank_heads(X, y, store.layout, protocol, generator=generator, progress=progress)
 
 
 def evaluate_store(
@@ -131,6 +135,7 @@ def evaluate_store(
     jobs: int | None = None,
     random_state: int = 0,
     encoder_location: str = "",
+    progress: bool = True,
 ) -> RunResult:
     """Rank heads, fit every arm and its nulls on a store, and write tables, figures, detectors and words.
 
@@ -140,13 +145,14 @@ def evaluate_store(
         out: folder of the results.
         aggregates, nulls, resamples, jobs, random_state: as in `run`.
         encoder_location: where the encoder was loaded from, so that `interp score` finds it again.
+        progress: show bars.
     """
     from interp.evaluation.arms import default_arms
     from interp.evaluation.harm import harm_by_split
     from interp.evaluation.transfer import evaluate_transfer
     from interp.report.results import RunResult, write_results
 
-    ranking = rank_store(store, protocol)
+    ranking = rank_store(store, protocol, progress=progress)
     arms = default_arms(store, n_nulls=nulls, aggregates=aggregates)
     transfer = evaluate_transfer(
         store,
@@ -156,8 +162,9 @@ def evaluate_store(
         n_jobs=jobs,
         random_state=random_state,
         folder=Path(out) / "splits",
+        progress=progress,
     )
-    harm = harm_by_split(store, protocol, n_jobs=jobs, random_state=random_state)
+    harm = harm_by_split(store, protocol, n_jobs=jobs, random_state=random_state, progress=progress)
     result = RunResult(store=store, protocol=protocol, ranking=ranking, transfer=transfer, harm=harm)
     write_results(result, arms, Path(out), encoder_location=encoder_location)
     return result

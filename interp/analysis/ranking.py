@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from interp.analysis.logistic import balanced_weights, fit_logistic
 from interp.analysis.strength import mean_auc

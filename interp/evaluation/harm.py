@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from interp.analysis.harmful import harmful_components
 from interp.features.store import FeatureStore

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed, parallel_config
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from interp.analysis.strength import mean_auc
 from interp.detectors.linear import LinearDetector

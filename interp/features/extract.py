@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from interp.encoders.encoder import LARGEST_DEVIATION, Encoder
 from interp.encoders.recorder import HeadRecord
