@@ -10,27 +10,28 @@ from interp.evaluation.summary import BASELINE
 LEVEL = 0.05
 
 
-def claims(summary: pd.DataFrame, nulls: pd.DataFrame) -> dict[str, str]:
+def claims(summary: pd.DataFrame, nulls: pd.DataFrame, *, warned: bool = False) -> dict[str, str]:
     """One sentence for each arm but the baseline.
 
     Args:
         summary: what `summarise` gave.
         nulls: what `null_table` gave: arm, null, high.
+        warned: files or resampling history could explain the result; then nothing is claimed.
     """
-    return {
-        arm: _sentence(arm, summary.loc[arm], nulls[nulls["arm"] == arm])
-        for arm in summary.index
-        if arm != BASELINE
-    }
+    arms = [arm for arm in summary.index if arm != BASELINE]
+    return {arm: _sentence(arm, summary.loc[arm], nulls[nulls["arm"] == arm], warned) for arm in arms}
 
 
-def may_be_claimed(row: pd.Series, nulls: pd.DataFrame) -> bool:
-    """True for a gain whose interval over images is above 0 after Holm, and that exceeds 95 % of every null."""
+def may_be_claimed(row: pd.Series, nulls: pd.DataFrame, *, warned: bool = False) -> bool:
+    """True for a gain whose interval over images is above 0 after Holm, and that exceeds 95 % of every null.
+
+    Never where files or resampling history could explain it.
+    """
     above_nulls = (row["delta_to_embedding"] > nulls["high"]).all()
-    return bool(row["delta_low"] > 0 and row["p_holm"] < LEVEL and above_nulls)
+    return bool(not warned and row["delta_low"] > 0 and row["p_holm"] < LEVEL and above_nulls)
 
 
-def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame) -> str:
+def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame, warned: bool) -> str:
     gain = (
         f"{arm}: {row['delta_to_embedding']:+.3f} AUC to the plain embedding "
         f"[{row['delta_low']:+.3f}, {row['delta_high']:+.3f}]"
@@ -40,6 +41,7 @@ def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame) -> str:
     if row["delta_low"] <= 0 or row["p_holm"] >= LEVEL:
         p = f"Holm p {row['p_holm']:.2f}"
         return f"{gain}: no difference that other images of these generators would be sure to show ({p})."
+    gain = f"{gain}, {row['delta_without_it']:+.3f} without {row['carried_by']}"
     as_good = nulls[nulls["high"] >= row["delta_to_embedding"]]
     if len(as_good):
         named = ", ".join(
@@ -49,6 +51,8 @@ def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame) -> str:
             f"{gain}: a gain, but its nulls gain as much (95th percentile: {named}); "
             "not to be claimed for the choice made."
         )
+    if warned:
+        return f"{gain}: a gain that the warning above could explain; not to be claimed."
     what = "a gain above all its nulls" if len(nulls) else "a gain; nothing was chosen, so it has no null"
     return f"{gain}: {what}; {_elsewhere(row)}."
 

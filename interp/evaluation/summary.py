@@ -26,8 +26,10 @@ def summarise(cells: Cells, nulls: pd.DataFrame, families: Mapping[str, str]) ->
         Indexed by arm. mean_ood_auc with low, high (95 % over images: one joint resample of photographs and
         groups, detectors fixed) and generators_low, generators_high (95 % over other generators: two-way
         clustered by train and test family); mean_id_auc; worst_generator, worst_auc; delta_to_embedding with the
-        same two intervals; p (bootstrap, two-sided), p_holm (over arms); null_delta, the 95th percentile of the
-        strongest null's gain, and null_p, the largest share of a null's draws that gain at least as much.
+        same two intervals; carried_by, the test generator without which the gain changes most, and
+        delta_without_it, the gain over the others; p (bootstrap, two-sided), p_holm (over arms); null_delta,
+        the 95th percentile of the strongest null's gain, and null_p, the largest share of a null's draws that
+        gain at least as much.
     """
     unseen = cells.unseen
     base = cells.arms.index(BASELINE)
@@ -49,11 +51,17 @@ def summarise(cells: Cells, nulls: pd.DataFrame, families: Mapping[str, str]) ->
     spread = [_over_generators(delta[:, m], cells.table[unseen], families) for m in range(len(cells.arms))]
     table["delta_generators_low"] = [s.low for s in spread]
     table["delta_generators_high"] = [s.high for s in spread]
+    carried = _without_one(delta, cells.table.loc[unseen, "test"].to_numpy())
+    table["carried_by"], table["delta_without_it"] = (
+        carried["generator"].to_numpy(),
+        carried["delta"].to_numpy(),
+    )
     table["p"] = two_sided_p(resampled)
     others = table.index != BASELINE
     table["p_holm"] = np.nan
     table.loc[others, "p_holm"] = holm(table.loc[others, "p"])
-    table.loc[BASELINE, ["p", "delta_low", "delta_high"]] = np.nan
+    table.loc[BASELINE, ["p", "delta_low", "delta_high", "delta_without_it"]] = np.nan
+    table.loc[BASELINE, "carried_by"] = ""
     strongest = nulls.groupby(["arm", "null"])["delta"].quantile(0.95).groupby("arm").max()
     table["null_delta"] = strongest.reindex(table.index)
     table["null_p"] = (
@@ -79,6 +87,16 @@ def null_table(nulls: pd.DataFrame, gains: pd.Series) -> pd.DataFrame:
         low, high = np.quantile(values, [0.05, 0.95])
         rows.append([arm, null, len(values), values.mean(), low, high, p])
     return pd.DataFrame(rows, columns=["arm", "null", "draws", "mean", "low", "high", "p"])
+
+
+def _without_one(delta: np.ndarray, test: np.ndarray) -> pd.DataFrame:
+    """For each arm (c, m): the test generator whose leaving changes the mean gain most, and the gain without it."""
+    names = np.unique(test)
+    if len(names) < 2:
+        return pd.DataFrame({"generator": names[0], "delta": np.nan}, index=range(delta.shape[1]))
+    without = np.stack([delta[test != name].mean(0) for name in names])
+    most = np.abs(without - delta.mean(0)).argmax(0)
+    return pd.DataFrame({"generator": names[most], "delta": without[most, np.arange(delta.shape[1])]})
 
 
 def _over_generators(values: np.ndarray, table: pd.DataFrame, families: Mapping[str, str]) -> Interval:

@@ -74,28 +74,36 @@ class RunResult:
         stands = [
             arm
             for arm in self.summary.index
-            if arm != BASELINE and may_be_claimed(self.summary.loc[arm], self.nulls.query("arm == @arm"))
+            if arm != BASELINE
+            and may_be_claimed(
+                self.summary.loc[arm], self.nulls.query("arm == @arm"), warned=bool(self.warnings)
+            )
         ]
         return str(self.summary.loc[stands, "delta_to_embedding"].idxmax()) if stands else BASELINE
 
     @cached_property
+    def warnings(self) -> list[str]:
+        """What files or resampling history could explain; where there is one, nothing is claimed."""
+        return file_warnings(self.store)
+
+    @cached_property
+    def claims(self) -> dict[str, str]:
+        """For each arm but the plain embedding, what may be said of it."""
+        return claims(self.summary, self.nulls, warned=bool(self.warnings))
+
+    @cached_property
     def words(self) -> str:
         """The result as text: warnings first, the table, and for each arm what may be claimed."""
-        warnings = file_warnings(self.store)
-        lines = [f"WARNING: {warning}" for warning in warnings]
+        lines = [f"WARNING: {warning}" for warning in self.warnings]
         lines += [self.protocol.describe(), ""]
         for columns in (LEVELS, GAINS):
             shown = self.summary[columns].rename(columns=lambda name: name.replace("generators", "gen"))
             lines += [shown.to_string(float_format="%.3f", na_rep=""), ""]
         lines += [LEGEND.replace("generators_low, _high", "gen_low, gen_high"), ""]
-        lines += [f"- {sentence}" for sentence in claims(self.summary, self.nulls).values()]
+        lines += [f"- {sentence}" for sentence in self.claims.values()]
         lines += [f"- {harm_sentence(self.harm)}."]
         reliability = self.ranking.reliability
         lines += [f"- ranking of heads: {_trust(reliability)}"]
-        if warnings:
-            lines += [
-                "- the warnings above hold for every number here: equalise, and compare before any claim."
-            ]
         lines += [f"Detector recommended for use: {self.recommended}."]
         return "\n".join(lines)
 
@@ -126,10 +134,8 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
         detector = final_detector(arm, result.store, result.protocol, encoder_location=encoder_location)
         detector.save(out / "detectors" / arm.name)
     detectors = {str(arm): _plain(row) for arm, row in summary.iterrows()}
-    words = claims(summary, result.nulls)
-    _write_json(
-        out / "summary.json", {"detectors": detectors, "claims": words, "recommended": result.recommended}
-    )
+    found = {"warnings": result.warnings, "detectors": detectors, "claims": result.claims}
+    _write_json(out / "summary.json", {**found, "recommended": result.recommended})
     _write_json(out / "run.json", _record(result, arms, encoder_location))
     (out / "report.md").write_text(_markdown(result, out))
 

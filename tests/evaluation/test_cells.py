@@ -72,7 +72,8 @@ def test_summary_orders_the_arms_and_its_intervals_hold_the_point(scored):
     nulls = pd.DataFrame(
         {"arm": "strong", "null": ["random subsets"] * 9, "delta": np.linspace(-0.1, 0.1, 9)}
     )
-    summary = summarise(joint_cells(splits, rows, n_resamples=300), nulls, families)
+    cells = joint_cells(splits, rows, n_resamples=300)
+    summary = summarise(cells, nulls, families)
     assert summary.loc["strong", "mean_ood_auc"] > summary.loc["embedding", "mean_ood_auc"] + 0.1
     assert (summary["low"] <= summary["mean_ood_auc"]).all()
     assert (summary["mean_ood_auc"] <= summary["high"]).all()
@@ -84,6 +85,8 @@ def test_summary_orders_the_arms_and_its_intervals_hold_the_point(scored):
     assert strong["null_p"] == pytest.approx(1 / 10)  # no null draw gains as much
     assert summary.loc["embedding", "delta_to_embedding"] == 0
     assert summary.loc["strong", "worst_generator"] != "c"
+    kept = cells.unseen & (cells.table["test"] != strong["carried_by"]).to_numpy()
+    assert strong["delta_without_it"] == pytest.approx((cells.auc[kept, 2] - cells.auc[kept, 0]).mean())
     assert strong["generators_low"] < strong["mean_ood_auc"] < strong["generators_high"]
 
 

@@ -13,6 +13,7 @@ number = st.floats(-0.2, 0.2, allow_nan=False)
 
 def tables(delta: float, half: float, p: float, highs: list[float]) -> tuple[pd.DataFrame, pd.DataFrame]:
     row = {"delta_to_embedding": delta, "delta_low": delta - half, "delta_high": delta + half, "p_holm": p}
+    row |= {"delta_without_it": 0.5 * delta, "carried_by": "one"}
     row |= {"delta_generators_low": delta - 3 * half, "delta_generators_high": delta + 3 * half}
     nulls = pd.DataFrame({"arm": "heads", "null": [f"null {i}" for i in range(len(highs))], "high": highs})
     return pd.DataFrame([row], index=["heads"]), nulls
@@ -29,6 +30,13 @@ def test_a_claim_needs_interval_holm_and_every_null(delta, half, p, highs):
         assert "nulls gain as much" in sentence
     if supported and delta - 3 * half <= 0:
         assert "for these generators only" in sentence
+
+
+@given(number, st.floats(0.001, 0.1), st.floats(0, 1), st.lists(number, max_size=3))
+def test_under_a_warning_nothing_is_claimed(delta, half, p, highs):
+    summary, nulls = tables(delta, half, p, highs)
+    assert not may_be_claimed(summary.loc["heads"], nulls, warned=True)
+    assert "it may be claimed" not in claims(summary, nulls, warned=True)["heads"]
 
 
 def test_a_loss_is_called_one():
