@@ -56,12 +56,10 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
         ridges: Sequence[float] = RIDGES,
         random_state: int = 0,
     ):
-        self.score, self.max_removed, self.ridges, self.random_state = (
-            score,
-            max_removed,
-            ridges,
-            random_state,
-        )
+        self.score = score
+        self.max_removed = max_removed
+        self.ridges = ridges
+        self.random_state = random_state
 
     def fit(
         self, X: ArrayLike, y: ArrayLike, part: ArrayLike | None = None, generator: ArrayLike | None = None

@@ -62,51 +62,6 @@ def fit_logistic(
     return _like(X, coef), _like(X, intercept)
 
 
-def fit_kernel_logistic(
-    gram: Any,
-    y: Any,
-    C: Any = 1.0,
-    sample_weight: Any = None,
-    start: tuple[Any, Any] | None = None,
-    *,
-    tol: float = 1e-8,
-    max_iter: int = 100,
-) -> tuple[Any, Any]:
-    """Fit b logistic regressions from their Gram matrices.
-
-    Args:
-        gram: (b, n, n) or (n, n) inner products of the rows.
-        y, C, sample_weight, tol, max_iter: as in `fit_logistic`.
-        start: (dual (b, n), intercept (b,)) to begin from; one that is worse than zero is not used.
-
-    Returns:
-        dual (b, n) and intercept (b,): a new row x scores `gram(x, rows) @ dual + intercept`, and the coefficients
-        are X.T @ dual.
-    """
-    kernel = _float(gram)
-    y, C, weight, b = _problems(kernel, y, C, sample_weight)
-    begin = None if start is None else tuple(_float(part).to(kernel.device) for part in start)
-    dual, intercept = newton(
-        Dual(kernel.expand(b, *kernel.shape[-2:]), True), y, C * weight, begin, tol, max_iter
-    )
-    return _like(gram, dual), _like(gram, intercept)
-
-
-def logistic_path(
-    gram: Any, y: Any, Cs: Any, sample_weight: Any = None, *, tol: float = 1e-8, max_iter: int = 100
-) -> tuple[Any, Any]:
-    """Fit b kernel logistic regressions for each of c ascending C, each begun at the one before.
-
-    Returns:
-        dual (c, b, n) and intercept (c, b).
-    """
-    kernel = _float(gram)
-    y, _, weight, b = _problems(kernel, y, 1.0, sample_weight)
-    problem = Dual(kernel.expand(b, *kernel.shape[-2:]), True)
-    dual, intercept = path(problem, y, Cs, weight, tol, max_iter)
-    return _like(gram, dual), _like(gram, intercept)
-
-
 def coefficient_path(
     X: Any, y: Any, Cs: Any, sample_weight: Any = None, *, tol: float = 1e-8, max_iter: int = 100
 ) -> tuple[Any, Any]:
