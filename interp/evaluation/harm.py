@@ -15,7 +15,8 @@ from interp.features.store import FeatureStore
 from interp.protocol.resampling import derive_seed
 from interp.protocol.splits import Protocol
 
-LEVEL = 0.05
+CHANCE = 0.05
+"""Share of splits in which something may be found by chance; simulations without any plant gave 0 to 3 %."""
 
 
 def harm_by_split(
@@ -43,7 +44,7 @@ def harm_by_split(
     generator = store.rows["generator"].to_numpy().astype(str)
 
     def look(rows: np.ndarray, part: np.ndarray, seed: int):
-        context = {"generator": generator[rows], "groups": groups[rows], "level": LEVEL, "random_state": seed}
+        context = {"generator": generator[rows], "groups": groups[rows], "random_state": seed}
         return harmful_components(X[rows], y[rows], part[rows], **context)
 
     jobs = []
@@ -68,8 +69,8 @@ def harm_sentence(table: pd.DataFrame) -> str:
     >>> harm_sentence(pd.DataFrame({"found": [True, False, True], "coordinates": ["17", "", "17 3"]}))
     'harmful components of the embedding in 2 of 3 splits (by chance up to 5 %): coordinate 17 (2), 3 (1)'
     """
-    count, chance = int(table["found"].sum()), f"{100 * LEVEL:.0f} %"
-    if count <= LEVEL * len(table):
+    count, chance = int(table["found"].sum()), f"{100 * CHANCE:.0f} %"
+    if count <= CHANCE * len(table):
         return f"no harmful component of the embedding found ({count} of {len(table)} splits; by chance up to {chance})"
     named = Counter(j for text in table["coordinates"] for j in text.split())
     shown = ", ".join(f"{j} ({many})" for j, many in named.most_common(5))
