@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -195,8 +196,9 @@ def score_images(
     from interp.images.image_set import ImageSet
 
     folder = Path(detector)
-    if (folder / "detectors").is_dir():
-        folder = folder / "detectors" / "embedding"
+    if (folder / "summary.json").exists():
+        recommended = json.loads((folder / "summary.json").read_text())["recommended"]
+        folder = folder / "detectors" / recommended
     loaded = load_detector(folder)
     images = ImageSet.from_paths(paths)
     if encoder is None or isinstance(encoder, str | Path):
@@ -216,8 +218,6 @@ def score_images(
 
 def describe(path: str | Path) -> str:
     """What a store, run, detector, folder of images or manifest holds, in a few lines."""
-    import json
-
     from interp.detectors.detector import DESCRIPTION, load_detector
     from interp.features.shards import KEY
     from interp.features.store import FeatureStore
