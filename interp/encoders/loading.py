@@ -93,6 +93,9 @@ def _load_config(location: str, revision: str | None) -> Any:
     path = Path(location)
     if path.exists() and not path.is_dir():
         raise InputError(f"{location} is a file; give the folder that holds config.json, or a hub id")
+    if not path.exists() and (path.is_absolute() or location.startswith(".") or location.count("/") > 1):
+        beside = [p for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
+        raise unknown_name("encoder folder", location, beside)
     if path.is_dir() and not (path / "config.json").exists():
         raise InputError(f"the folder {location} holds no config.json; save the model with save_pretrained()")
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import time
@@ -117,8 +118,10 @@ def extract(
 def check_on_four_images(encoder: Encoder, dataset: PixelDataset) -> float:
     """Check the encoder's exactness on the first four readable images; returns its images/s.
 
+    Where no image can be read there is nothing to check or to encode: every row gets its reason.
+
     Raises:
-        InputError: no image can be read, the parts miss the embedding, or the precision is too low.
+        InputError: the parts miss the embedding, or the precision is too low.
     """
     readable: list[np.ndarray] = []
     for index in range(len(dataset)):
@@ -128,9 +131,8 @@ def check_on_four_images(encoder: Encoder, dataset: PixelDataset) -> float:
         if len(readable) == 4:
             break
     if not readable:
-        raise InputError(
-            f"none of the {len(dataset)} images can be read; run `interp check` or look at one of them"
-        )
+        print(f"none of the {len(dataset)} images can be read; the store will hold their reasons")
+        return math.inf
     values = encoder.preprocessing.normalize(torch.from_numpy(np.stack(readable)).to(encoder.device))
     start = time.perf_counter()
     record = encoder.record(values)

@@ -98,6 +98,8 @@ def test_folders_and_names_that_do_not_exist(tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no config.json"):
         load_encoder(tmp_path / "empty")
+    with pytest.raises(InputError, match=r"unknown encoder folder .*did you mean '.*/empty'"):
+        load_encoder(tmp_path / "emtpy")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match=r"hf download.*did you mean 'openai/clip-vit-large-patch14'"):
         load_encoder("openai/clip-vit-large-patch15")

@@ -105,6 +105,15 @@ def test_an_unreadable_image_is_a_row_and_leaves_the_others_bit_identical(images
         np.testing.assert_array_equal(np.delete(other.array(name), 5, 0), np.delete(store.array(name), 5, 0))
 
 
+def test_images_that_are_all_unreadable_are_rows_with_their_reasons(tmp_path):
+    (tmp_path / "images" / "real").mkdir(parents=True)
+    for name in "ab":
+        (tmp_path / "images" / "real" / f"{name}.png").write_bytes(b"")
+    store = extract(ImageSet.open(tmp_path / "images"), tiny(), tmp_path / "s", workers=0, progress=False)
+    assert store.rows["error"].tolist() == ["the file is empty"] * 2
+    assert np.isnan(store.embedding()).all()
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
