@@ -26,6 +26,7 @@ from interp.evaluation.cells import (
     joint_cells,
 )
 from interp.evaluation.nulls import null_scores
+from interp.evaluation.pooling import ViewPool
 from interp.evaluation.summary import BASELINE, summarise
 from interp.features.provenance import refuse_other_settings
 from interp.features.shards import read_json, write_json
@@ -91,6 +92,7 @@ def evaluate_transfer(
     n_resamples: int = 1000,
     n_jobs: int | None = None,
     random_state: int = 0,
+    pool: str = "mean",
     folder: Path | None = None,
     progress: bool = True,
 ) -> Transfer:
@@ -103,6 +105,7 @@ def evaluate_transfer(
         n_resamples: joint resamples of photographs and groups.
         n_jobs: processes; by default one for each core.
         random_state: seed of nulls and resamples.
+        pool: "mean" or "max" over the views of an image, for a store of views; single views fit and choose.
         folder: where finished splits are kept; a run that was cut off goes on from there.
         progress: show a bar.
 
@@ -114,7 +117,9 @@ def evaluate_transfer(
         "protocol": protocol.describe(),
         "arms": {arm.name: repr(arm) for arm in arms},
         "random_state": random_state,
+        "pool": pool,
     }
+    views = ViewPool(store.rows, pool)
     if folder is not None:
         _open_folder(folder, settings)
     y = (store.rows["label"] == "fake").to_numpy().astype(int)
@@ -122,7 +127,7 @@ def evaluate_transfer(
     features = {kind: store.features(kind) for kind in needed_features(arms)}
     jobs = [
         delayed(_one_split)(
-            split, arms, features, y, generator, random_state, folder and folder / f"{number:05d}"
+            split, arms, features, y, generator, views, random_state, folder and folder / f"{number:05d}"
         )
         for number, split in enumerate(protocol)
     ]
@@ -130,7 +135,9 @@ def evaluate_transfer(
         running = Parallel(n_jobs=n_jobs or os.cpu_count() or 1, return_as="generator")(jobs)
         found = list(tqdm(running, total=len(jobs), desc="splits", unit="split", disable=not progress))
     names = tuple(arm.name for arm in arms)
-    split_scores = [SplitScores(split, names, *one[:2]) for split, one in zip(protocol, found, strict=True)]
+    split_scores = [
+        SplitScores(views.judged(split), names, *one[:2]) for split, one in zip(protocol, found, strict=True)
+    ]
     cells = joint_cells(split_scores, store.rows, n_resamples=n_resamples, random_state=random_state)
     notes = [one[2] for one in found]
     return Transfer(
@@ -150,36 +157,38 @@ def _one_split(
     features: Mapping[str, np.ndarray],
     y: np.ndarray,
     generator: np.ndarray,
+    views: ViewPool,
     random_state: int,
     done: Path | None,
 ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Positions, scores (positions, arms), and notes: choices, curves, and the nulls' AUC on each test generator."""
+    """Positions of k images, scores (k, arms), and notes: choices, curves, the nulls' AUC on each test generator."""
     if done is not None and done.exists():
         with np.load(done / ARRAYS) as arrays:
             return arrays["positions"], arrays["scores"], read_json(done / NOTES)
     positions = np.union1d(split.test, split.in_distribution)
-    sets = evaluation_sets(split, generator, y)
-    scores = np.empty((len(positions), len(arms)))
+    judged, images = views.judged(split), views.images(positions)
+    sets = evaluation_sets(judged, generator, y)
+    scores = np.empty((len(images), len(arms)))
     notes: dict[str, Any] = {"choices": [], "curves": [], "nulls": []}
     for number, arm in enumerate(arms):
         X = features[arm.features]
         fitted = arm.fit(X, y, split, generator)
-        scores[:, number] = fitted.decision_function(X[positions])
+        scores[:, number] = views(positions, fitted.decision_function(X[positions]))
         notes["choices"].append(_choice(fitted))
         seed = np.random.SeedSequence(derive_seed(random_state, split.name, split.seed, arm.name))
         for null, drawn in null_scores(fitted, X, y, split, generator, positions, seed).items():
             unseen = {name: rows for name, rows in sets.items() if name != IN_DISTRIBUTION}
-            aucs = cell_aucs(drawn.T, positions, unseen, y)
+            aucs = cell_aucs(views(positions, drawn.T), images, unseen, y)
             kept = {"arm": arm.name, "null": null, "test": list(aucs.index), "auc": aucs.to_numpy().tolist()}
             notes["nulls"].append(kept)
-        notes["curves"] += _curve(fitted, X, y, split, generator)
+        notes["curves"] += _curve(fitted, X, y, split, generator, views)
     if done is not None:
         temporary = done.with_name(f".{done.name}.{os.getpid()}")
         temporary.mkdir(parents=True, exist_ok=True)
-        np.savez(temporary / ARRAYS, positions=positions, scores=scores)
+        np.savez(temporary / ARRAYS, positions=images, scores=scores)
         write_json(temporary / NOTES, notes)
         os.rename(temporary, done)
-    return positions, scores, notes
+    return images, scores, notes
 
 
 def _choice(fitted: FittedArm) -> dict[str, Any]:
@@ -195,7 +204,7 @@ def _choice(fitted: FittedArm) -> dict[str, Any]:
 
 
 def _curve(
-    fitted: FittedArm, X: np.ndarray, y: np.ndarray, split: Split, generator: np.ndarray
+    fitted: FittedArm, X: np.ndarray, y: np.ndarray, split: Split, generator: np.ndarray, views: ViewPool
 ) -> list[dict[str, Any]]:
     """AUC on select and on test rows along a removal, with a detector fitted anew at up to 16 of its steps."""
     if not hasattr(fitted.transformer, "removed_"):
@@ -203,16 +212,15 @@ def _curve(
     order = fitted.transformer.curve_["coordinate"].dropna().astype(int).tolist()
     chosen = len(fitted.transformer.removed_)
     steps = {int(step) for step in np.linspace(0, len(order) - 1, CURVE_STEPS)} | {chosen}
-    rows = np.union1d(split.train, split.select)
+    rows, images = np.union1d(split.train, split.select), views.images(split.test)
     found = []
     for step in sorted(steps):
         kept = np.setdiff1d(np.arange(X.shape[1]), order[:step])
         detector = LinearDetector().fit(
             X[rows][:, kept], y[rows], part=split.part[rows], generator=generator[rows]
         )
-        test_auc = mean_auc(
-            y[split.test], detector.decision_function(X[split.test][:, kept])[:, None], generator[split.test]
-        )
+        scores = views(split.test, detector.decision_function(X[split.test][:, kept])[:, None])
+        test_auc = mean_auc(y[images], scores, generator[images])
         one = {"removed": step, "select_auc": detector.select_auc_, "test_auc": float(test_auc[0])}
         found.append({**one, "chosen": step == chosen})
     return found
