@@ -1,0 +1,38 @@
+"""The command line, `interp COMMAND`; thin: it reads arguments, calls public names, and sets the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import tyro
+
+from interp.cli import detectors, images
+from interp.errors import InputError
+
+COMMANDS = (
+    images.extract,
+    images.info,
+    detectors.rank,
+    detectors.evaluate,
+    detectors.run,
+    detectors.score,
+    detectors.demo,
+)
+
+
+def main() -> None:
+    """Entry point of the `interp` command."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait do not take cores from decoding
+    app = tyro.extras.SubcommandApp()
+    for command in COMMANDS:
+        app.command(command)
+    try:
+        code = app.cli(prog="interp", description="Which heads of an encoder carry evidence that transfers.")
+    except InputError as error:
+        print(f"interp: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interp: stopped; the same command goes on where this one ended", file=sys.stderr)
+        code = 130
+    sys.exit(code)

@@ -1,0 +1,90 @@
+"""Commands that find heads and detectors: `interp rank | evaluate | run | score | demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import OmitArgPrefixes, Positional, arg
+
+from interp.cli.options import UNREADABLE, Judging, Looking, Parts, extract_store, report_unreadable
+
+
+def rank(
+    store: Annotated[Path, Positional, arg(help="folder of a store")],
+    parts: OmitArgPrefixes[Parts] = Parts(),
+    top: Annotated[int, arg(help="heads to print")] = 20,
+    out: Annotated[Path | None, arg(help="CSV to write the whole ranking to")] = None,
+) -> int:
+    """Rank every head alone by how well it transfers to the select generators; test rows are not looked at."""
+    from interp.features.store import FeatureStore
+    from interp.main_job import make_protocol, rank_store
+
+    opened = FeatureStore(store)
+    ranking = rank_store(opened, make_protocol(opened, **vars(parts)))
+    print(ranking.table.head(top).to_string(index=False, float_format="%.3f"))
+    print(f"reliability of the ranking over seeds (mean Spearman correlation): {ranking.reliability:.2f}")
+    if out:
+        ranking.table.to_csv(out, index=False)
+    return report_unreadable(opened)
+
+
+def evaluate(
+    store: Annotated[Path, Positional, arg(help="folder of a store")],
+    out: Annotated[Path, arg(help="folder of the results")],
+    parts: OmitArgPrefixes[Parts] = Parts(),
+    judging: OmitArgPrefixes[Judging] = Judging(),
+) -> int:
+    """Rank, select, remove, retrain and measure transfer on a store that exists, beside nulls."""
+    from interp.features.store import FeatureStore
+    from interp.main_job import evaluate_store, make_protocol
+
+    opened = FeatureStore(store)
+    protocol = make_protocol(opened, **vars(parts))
+    result = evaluate_store(opened, protocol, out, **vars(judging), random_state=parts.random_state)
+    print(result.words)
+    return report_unreadable(opened)
+
+
+def run(
+    images: Annotated[Path, Positional, arg(help="folder, or CSV/Parquet manifest")],
+    out: Annotated[Path, arg(help="folder of the results")],
+    looking: OmitArgPrefixes[Looking] = Looking(),
+    parts: OmitArgPrefixes[Parts] = Parts(),
+    judging: OmitArgPrefixes[Judging] = Judging(),
+) -> int:
+    """The whole path in one folder: extract, rank, select, remove, retrain, measure transfer, report."""
+    from interp.main_job import evaluate_store, make_protocol
+
+    store = extract_store(images, out / "store", looking)
+    protocol = make_protocol(store, **vars(parts))
+    options = {**vars(judging), "random_state": parts.random_state, "encoder_location": looking.encoder}
+    result = evaluate_store(store, protocol, out, **options)
+    print(result.words)
+    return report_unreadable(store)
+
+
+def score(
+    paths: Annotated[tuple[Path, ...], Positional, arg(help="images or folders; no labels needed")],
+    detector: Annotated[Path, arg(help="folder of a saved detector, or of a run")],
+    encoder: Annotated[str | None, arg(help="where to load the encoder from, if it has moved")] = None,
+    out: Annotated[Path | None, arg(help="CSV to write the scores to")] = None,
+    device: str | None = None,
+    workers: int | None = None,
+) -> int:
+    """Score images with a saved detector."""
+    from interp.main_job import score_images
+
+    table = score_images(paths, detector, encoder=encoder, device=device, workers=workers)
+    print(table.to_string(float_format="%.3f", na_rep=""))
+    if out:
+        table.to_csv(out)
+    return UNREADABLE if (table["error"] != "").any() else 0
+
+
+def demo(out: Annotated[Path, arg(help="folder of the results")] = Path("demo")) -> int:
+    """The whole path on a tiny random model and drawn images, offline, in about a minute."""
+    from interp.demo import run_demo
+
+    print(run_demo(out).words)
+    return 0

@@ -1,0 +1,102 @@
+"""What several commands share: how images are looked at, who trains and tests, and how a run ends."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tyro.conf import UseAppendAction
+
+if TYPE_CHECKING:
+    from interp.features.store import FeatureStore
+
+UNREADABLE = 3
+"""Exit code of a run that ended well but met images it could not read."""
+
+
+@dataclass(frozen=True)
+class Looking:
+    """How images are looked at."""
+
+    encoder: str = "openai/clip-vit-large-patch14"
+    """Hub id or folder of the encoder."""
+    equalize: str = "none"
+    """Bring every image through one path first: SIDE:QUALITY (256:75) or common:SIDE:QUALITY (common:128:75)."""
+    where: UseAppendAction[tuple[str, ...]] = ()
+    """Keep the rows that meet a condition such as role=test; may be given several times."""
+    allow_outside: bool = False
+    """Allow a manifest to name images outside its own folder."""
+    device: str | None = None
+    """cpu, cuda or mps; by default the best there is."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Precision the encoder runs in."""
+    store_dtype: Literal["float16", "float32"] = "float16"
+    """Precision that head and MLP values are stored in."""
+    batch_size: int = 32
+    """Images in one pass."""
+    workers: int | None = None
+    """Decoding processes; by default one for each core."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Who trains, selects and tests."""
+
+    protocol: Literal["pairs", "leave-one-out", "by-hand"] = "pairs"
+    """All ordered pairs, each generator left out in turn, or the generators named below."""
+    train: tuple[str, ...] = ()
+    """Generators to train on (by hand)."""
+    select: tuple[str, ...] = ()
+    """Generators to choose heads, components and strengths on (by hand)."""
+    test: tuple[str, ...] = ()
+    """Generators to report on (by hand)."""
+    min_train: int = 200
+    """Images that a generator must have to train or select."""
+    seeds: int = 5
+    """Dealings of photographs and groups into three parts."""
+    random_state: int = 0
+    """Seed of every random draw."""
+
+
+@dataclass(frozen=True)
+class Judging:
+    """What is compared, and how much is drawn to judge a gain."""
+
+    aggregates: tuple[Literal["concat", "sum", "vote"], ...] = ("concat",)
+    """How selected heads are put together; one detector for each."""
+    nulls: int = 50
+    """Draws of each null: random subsets, permuted select labels, rotated spaces."""
+    resamples: int = 1000
+    """Joint resamples of photographs and groups for the intervals."""
+    jobs: int | None = None
+    """Processes; by default one for each core."""
+
+
+def extract_store(images: Path, out: Path, looking: Looking) -> FeatureStore:
+    """Extract what the command line named."""
+    from interp.encoders.loading import load_encoder
+    from interp.features.extract import extract
+    from interp.images.equalize import Equalize
+    from interp.images.image_set import ImageSet
+
+    chosen = ImageSet.open(images, where=looking.where, allow_outside=looking.allow_outside)
+    equalize = Equalize.parse(looking.equalize)
+    encoder = load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype)
+    options = {
+        "batch_size": looking.batch_size,
+        "workers": looking.workers,
+        "store_dtype": looking.store_dtype,
+    }
+    return extract(chosen, encoder, out, equalize=equalize, **options)
+
+
+def report_unreadable(store: FeatureStore) -> int:
+    """Print the reasons of unreadable images; returns the exit code."""
+    bad = store.rows.loc[~store.usable, "error"]
+    if len(bad):
+        print(f"{len(bad)} of {len(store)} images could not be read:", file=sys.stderr)
+        for key, reason in bad.head(10).items():
+            print(f"  {key}: {reason}", file=sys.stderr)
+    return UNREADABLE if len(bad) else 0
