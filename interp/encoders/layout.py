@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
+from itertools import zip_longest
 
-from interp.errors import unknown_name
+from interp.errors import InputError, unknown_name
+
+COLUMN = re.compile(r"L(\d+)\.H(\d+)\.(\d+)")
+"""How a column of head values is named: layer, head, place in the head."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,35 @@ class HeadLayout:
     layers: int
     heads: int
     width: int
+
+    @classmethod
+    def from_columns(cls, names: Iterable[object]) -> HeadLayout:
+        """The layout of a frame of head values, from the names of its columns.
+
+        Args:
+            names: `L0.H0.0`, `L0.H0.1`, …, as `columns` gives them: all of them, layer by layer, head by head.
+
+        Raises:
+            InputError: a column that does not fit: the first one is named, what belongs there, and the nearest name.
+
+        >>> HeadLayout.from_columns(["L0.H0.0", "L0.H0.1", "L0.H1.0", "L0.H1.1"])
+        HeadLayout(layers=1, heads=2, width=2)
+        >>> HeadLayout.from_columns(["L0.H0.0", "L0.H0.1", "L0.H1.0", "L0.Hl.1"])
+        Traceback (most recent call last):
+        interp.errors.InputError: column 3, 'L0.Hl.1', does not fit: 'L0.H1.1' belongs there; ...
+        """
+        given = [str(name) for name in names]
+        found = [match.groups() for name in given if (match := COLUMN.fullmatch(name))]
+        if not found:
+            raise InputError(
+                f"columns must be named L0.H0.0, L0.H0.1, … (layer, head, place in the head); given {given[:3]}. "
+                "`FeatureStore.frame('heads')` names them so; for other columns pass layout="
+            )
+        layout = cls(*(_whole(numbers) for numbers in zip(*found, strict=True)))
+        for place, (name, wanted) in enumerate(zip_longest(given, layout.columns)):
+            if name != wanted:
+                raise _misfit(place, name, wanted, layout)
+        return layout
 
     @property
     def n_heads(self) -> int:
@@ -69,3 +106,19 @@ class HeadLayout:
     @cached_property
     def _numbers(self) -> dict[str, int]:
         return {name: i for i, name in enumerate(self.names)}
+
+
+def _whole(numbers: Iterable[str]) -> int:
+    """How many different numbers there are, but for those that stand far more rarely than others: misprints."""
+    counts = Counter(numbers)
+    return sum(2 * count >= max(counts.values()) for count in counts.values())
+
+
+def _misfit(place: int, name: str | None, wanted: str | None, layout: HeadLayout) -> InputError:
+    order = f"columns go layer by layer, head by head, here of {layout}"
+    if name is None:
+        return InputError(f"column {place} is missing: {wanted!r} belongs there; {order}")
+    near = next(iter(get_close_matches(name, layout.columns, n=1)), None)
+    hint = f" (did you mean {near!r}?)" if near not in (None, name, wanted) else ""
+    belongs = "no further column" if wanted is None else f"{wanted!r}"
+    return InputError(f"column {place}, {name!r}, does not fit: {belongs} belongs there{hint}; {order}")

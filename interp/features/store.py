@@ -102,6 +102,35 @@ class FeatureStore:
             raise unknown_name("features", kind, kinds)
         return kinds[kind]()
 
+    def frame(self, kind: str) -> pd.DataFrame:
+        """`features(kind)` as a table: row keys as its index, and names for its columns.
+
+        Columns are `L3.H5.17` (heads, as `HeadLayout.from_columns` reads them), `P.17` (embedding), `L3.17` (layers)
+        or `D.17` (next_to_last).
+
+        Raises:
+            InputError: another kind.
+        """
+        values = self.features(kind)
+        return pd.DataFrame(values, index=self.rows.index, columns=self.columns(kind))
+
+    def columns(self, kind: str) -> list[str]:
+        """Names of the columns of `features(kind)`.
+
+        Raises:
+            InputError: another kind.
+        """
+        layers, (D, P) = range(self.layout.layers), self.readout.projection.shape
+        names = {
+            "embedding": lambda: [f"P.{i}" for i in range(P)],
+            "heads": lambda: self.layout.columns,
+            "layers": lambda: [f"L{layer}.{i}" for layer in layers for i in range(D)],
+            "next_to_last": lambda: [f"D.{i}" for i in range(D)],
+        }
+        if kind not in names:
+            raise unknown_name("features", kind, names)
+        return names[kind]()
+
     def head_features(self) -> np.ndarray:
         """(n, l·h·d), float32: head values ÷ the final LayerNorm's std, columns as in `layout`.
 
