@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
+from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from interp.analysis.choosing import ChoosesOnSelectRows
 from interp.analysis.elimination import greedy_elimination
-from interp.analysis.head_selection import rows_of_parts
 from interp.analysis.ranking import standardised
 from interp.analysis.strength import mean_auc
 from interp.protocol.metrics import delong
@@ -20,7 +21,7 @@ RIDGES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 """Ridge penalties to choose from, times the number of train rows."""
 
 
-class CoordinateRemoval(TransformerMixin, BaseEstimator):
+class CoordinateRemoval(ChoosesOnSelectRows, SelectorMixin, BaseEstimator):
     """Greedy backward elimination of coordinates by their harm on select rows.
 
     "Selected coordinates" of Kuznetsov et al. 2024 (arXiv 2410.08113) and Gaintseva et al. 2024 (arXiv 2406.15035),
@@ -33,7 +34,11 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
         score: "log_loss", "squared_error" or "auc" on select rows.
         max_removed: coordinates that may be removed at most; by default all but one.
         ridges: penalties to choose from by select AUC before anything is removed, times the number of train rows.
-        random_state: seed of the draw among equally good candidates.
+        random_state: seed of the draw among equally good candidates, and of the two divisions below.
+        select_generators: names of the generators that select, where `fit` gets generator= and no part=; the
+            photographs are divided in the proportion of the fakes (`interp.protocol.select_rows.parts_of`).
+        select_share: share of the rows that select, at random, where nothing else says which do. Such a removal
+            sees no unseen generator: it is a control. None refuses it.
 
     Attributes:
         removed_: coordinates removed, in order; kept_: the others, ascending.
@@ -55,28 +60,38 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
         max_removed: int | None = None,
         ridges: Sequence[float] = RIDGES,
         random_state: int = 0,
+        select_generators: Sequence[str] | str | None = None,
+        select_share: float | None = None,
     ):
         self.score = score
         self.max_removed = max_removed
         self.ridges = ridges
         self.random_state = random_state
+        self.select_generators = select_generators
+        self.select_share = select_share
 
     def fit(
-        self, X: ArrayLike, y: ArrayLike, part: ArrayLike | None = None, generator: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        part: ArrayLike | None = None,
+        generator: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
     ) -> CoordinateRemoval:
         """Search for what to remove.
 
         Args:
-            X: (n, p).
-            y: (n,), 1 fake, 0 photograph.
+            X: (n, p), an array or a frame.
+            y: (n,), 1 fake, 0 photograph, or any two labels (`interp.protocol.select_rows.two_classes`).
             part: (n,), "train" for rows the surrogate is fitted on, "select" for rows that judge it.
             generator: (n,) names; every select generator then weighs the same.
+            groups: (n,) names of rows that stay together where they are divided here.
 
         Raises:
-            InputError: no part, a part without both classes, or an unknown score.
+            InputError: nothing says who selects, a part without both classes, or an unknown score.
         """
-        values, labels = validate_data(self, X, y, dtype=np.float64)
-        train, select = rows_of_parts(part, "CoordinateRemoval", labels)
+        values, given = validate_data(self, X, y, dtype=np.float64)
+        labels, train, select = self._rows(given, part, generator, groups)
         names = None if generator is None else np.asarray(generator)[select]
         columns, judged = standardised(values[train], values[select])
         weight = generator_weights(labels[select], names)
@@ -105,13 +120,9 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
         }
         return self
 
-    def transform(self, X: ArrayLike) -> np.ndarray:
-        """The columns kept, (n, kept)."""
-        check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)[:, self.kept_]
-
     def pull_back(self, coef: np.ndarray, intercept: float) -> tuple[np.ndarray, float]:
         """Weights on X, (p,), and intercept that score as `coef` and `intercept` do on the columns kept."""
+        check_is_fitted(self)
         weights = np.zeros(self.n_features_in_)
         weights[self.kept_] = coef
         return weights, intercept
@@ -121,13 +132,9 @@ class CoordinateRemoval(TransformerMixin, BaseEstimator):
         """A row for each number removed: removed, coordinate (the last one removed), select_score, select_auc."""
         return pd.DataFrame(self._curve).astype({"coordinate": "Int64"})
 
-    def get_feature_names_out(self, input_features: ArrayLike | None = None) -> np.ndarray:
-        """Names of the columns kept: those given, those X had, or `x0`, `x1`, …"""
-        given = input_features if input_features is not None else getattr(self, "feature_names_in_", None)
-        names = (
-            np.array([f"x{i}" for i in range(self.n_features_in_)]) if given is None else np.asarray(given)
-        )
-        return names[self.kept_].astype(object)
+    def _get_support_mask(self) -> np.ndarray:
+        check_is_fitted(self)
+        return np.isin(np.arange(self.n_features_in_), self.kept_)
 
 
 def generator_weights(y: np.ndarray, generator: np.ndarray | None = None) -> np.ndarray:
