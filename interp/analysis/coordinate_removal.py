@@ -31,7 +31,7 @@ class CoordinateRemoval(ChoosesOnSelectRows, SelectorMixin, BaseEstimator):
     rows, of the best one's.
 
     Args:
-        score: "log_loss", "squared_error" or "auc" on select rows.
+        criterion: what removal is judged by on select rows: "log_loss", "squared_error" or "auc".
         max_removed: coordinates that may be removed at most; by default all but one.
         ridges: penalties to choose from by select AUC before anything is removed, times the number of train rows.
         random_state: seed of the draw among equally good candidates, and of the two divisions below.
@@ -56,14 +56,14 @@ class CoordinateRemoval(ChoosesOnSelectRows, SelectorMixin, BaseEstimator):
 
     def __init__(
         self,
-        score: str = "log_loss",
+        criterion: str = "log_loss",
         max_removed: int | None = None,
         ridges: Sequence[float] = RIDGES,
         random_state: int = 0,
         select_generators: Sequence[str] | str | None = None,
         select_share: float | None = None,
     ):
-        self.score = score
+        self.criterion = criterion
         self.max_removed = max_removed
         self.ridges = ridges
         self.random_state = random_state
@@ -88,7 +88,7 @@ class CoordinateRemoval(ChoosesOnSelectRows, SelectorMixin, BaseEstimator):
             groups: (n,) names of rows that stay together where they are divided here.
 
         Raises:
-            InputError: nothing says who selects, a part without both classes, or an unknown score.
+            InputError: nothing says who selects, a part without both classes, or an unknown criterion.
         """
         values, given = validate_data(self, X, y, dtype=np.float64)
         labels, train, select = self._rows(given, part, generator, groups)
@@ -103,13 +103,13 @@ class CoordinateRemoval(ChoosesOnSelectRows, SelectorMixin, BaseEstimator):
             judged,
             labels[select],
             ridge=self.ridge_,
-            score=self.score,
+            score=self.criterion,
             select_weight=weight,
             n_steps=most,
             random_state=self.random_state,
         )
         order, scores, logits = found.order[0].numpy(), found.score[0].numpy(), found.logits[0].numpy()
-        chosen = one_standard_error(scores, logits, labels[select], weight, self.score)
+        chosen = one_standard_error(scores, logits, labels[select], weight, self.criterion)
         self.removed_ = order[:chosen]
         self.kept_ = np.setdiff1d(np.arange(values.shape[1]), self.removed_)
         self._curve = {  # plain, so that skops keeps it

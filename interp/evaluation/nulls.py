@@ -55,7 +55,7 @@ def null_scores(
             ),
         }
     if isinstance(transformer, CoordinateRemoval):
-        nulls = RemovalNulls.of(X, y, split.train, split.select, rows, generator, transformer.score)
+        nulls = RemovalNulls.of(X, y, split.train, split.select, rows, generator, transformer.criterion)
         return {
             "random coordinates": nulls.random_coordinates(len(transformer.removed_), draws, seeds[0]),
             "permuted labels": nulls.permuted_removal(few, seeds[1]),

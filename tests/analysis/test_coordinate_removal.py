@@ -37,7 +37,7 @@ def draw(seed: int = 0, nuisance: float = 3.0, n: int = 200):
 @pytest.mark.parametrize("score", ["log_loss", "squared_error", "auc"])
 def test_what_misleads_is_removed_and_what_tells_is_kept(score):
     X, y, part, generator = draw()
-    removal = CoordinateRemoval(score=score).fit(X, y, part=part, generator=generator)
+    removal = CoordinateRemoval(criterion=score).fit(X, y, part=part, generator=generator)
     assert removal.removed_[0] == MISLEADS
     assert TELLS in removal.kept_
     assert sorted([*removal.removed_, *removal.kept_]) == list(range(P))
@@ -125,7 +125,7 @@ def test_it_stands_in_a_pipeline_with_routed_metadata():
 
 def test_it_clones_keeps_names_and_pulls_weights_back():
     X, y, part, _ = draw()
-    removal = clone(CoordinateRemoval(score="squared_error", max_removed=3))
+    removal = clone(CoordinateRemoval(criterion="squared_error", max_removed=3))
     assert removal.get_params()["max_removed"] == 3
     removal.set_output(transform="pandas").fit(X, y, part=part)
     kept = removal.transform(X)
@@ -150,4 +150,4 @@ def test_wrong_use_says_what_to_do():
     with pytest.raises(InputError, match="photographs and fakes among its select rows"):
         CoordinateRemoval().fit(X, y, part=np.where(part == "select", "other", part))
     with pytest.raises(InputError, match="did you mean 'log_loss'"):
-        CoordinateRemoval(score="logloss").fit(X, y, part=part)
+        CoordinateRemoval(criterion="logloss").fit(X, y, part=part)

@@ -63,9 +63,7 @@ def test_rows_without_a_part_and_constant_columns_have_no_say(data):
 
 def test_wrong_use_says_what_to_do(data):
     X, y, part = data
-    with pytest.raises(InputError, match=r"needs part=.*split\.part"):
-        LinearDetector().fit(X, y)
-    with pytest.raises(InputError, match="the select rows need photographs and fakes"):
+    with pytest.raises(InputError, match="photographs and fakes among its select rows"):
         LinearDetector().fit(X, y, part=np.where((part == "select") & (y == 0), "", part))
-    with pytest.raises(InputError, match="positive values of C"):
+    with pytest.raises(InputError, match="C must be positive"):
         LinearDetector(C=[0.0, 1.0]).fit(X, y, part=part)
