@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader, Dataset
 
 from interp.errors import InputError, UnreadableImage
+from interp.features.workers import Decoded, DecodingProcess
 from interp.images.decode import read_image
 from interp.images.equalize import Equalize
 from interp.images.preprocess import Preprocessing
+
+TIMEOUT = 60.0
+"""Seconds that one image may take; the largest that is decoded at all takes a few."""
 
 
 @dataclass(frozen=True)
@@ -31,45 +35,74 @@ class PixelBatch:
     facts: list[dict[str, Any]]
 
 
-class PixelDataset(Dataset):
+class PixelDataset:
     """Decode, equalise and preprocess the image at each path; an unreadable one becomes zeros and a reason."""
 
-    def __init__(self, paths: Sequence[Path], preprocessing: Preprocessing, equalize: Equalize | None):
+    def __init__(
+        self, paths: Sequence[Path | str], preprocessing: Preprocessing, equalize: Equalize | None = None
+    ):
         if preprocessing.crop is None and not isinstance(preprocessing.resize, tuple):
             raise InputError(
                 "this encoder's preprocessing leaves images of different shapes, which cannot be put into one batch; "
                 f"give it a crop or a (height, width): {preprocessing}"
             )
-        self.paths, self.preprocessing, self.equalize = list(paths), preprocessing, equalize
+        self.paths = [os.fspath(path) for path in paths]
+        self.preprocessing, self.equalize = preprocessing, equalize
         self.blank = np.zeros_like(preprocessing.apply(Image.new("RGB", (512, 512))))
 
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+    def __getitem__(self, index: int) -> Decoded:
+        return self.decode(index)
+
+    def decode(self, index: int, reason: str | None = None) -> Decoded:
+        """Pixels and facts of one image; with a `reason`, what stands for it when it cannot be read."""
+        if reason is not None:
+            return self.blank, {"error": reason}
         try:
             decoded = read_image(self.paths[index])
-        except UnreadableImage as reason:
-            return self.blank, {"error": str(reason)}
+        except UnreadableImage as unreadable:
+            return self.blank, {"error": str(unreadable)}
         image = self.equalize.apply(decoded.pixels) if self.equalize else decoded.pixels
         return self.preprocessing.apply(image), {**decoded.facts, "error": ""}
 
 
 def pixel_batches(
-    dataset: PixelDataset, batches: Sequence[Sequence[int]], workers: int, *, pin: bool = False
-) -> Iterator[PixelBatch]:
-    """Load the given batches of indices, in order, in `workers` processes (0: in this one)."""
-    loader = DataLoader(
-        dataset,
-        batch_sampler=list(batches),  # type: ignore[arg-type]
-        num_workers=min(workers, len(batches)),
-        collate_fn=_collate,
-        pin_memory=pin,
-        prefetch_factor=4 if workers and batches else None,
-    )
-    yield from loader
+    dataset: PixelDataset,
+    batches: Sequence[Sequence[int]],
+    workers: int,
+    *,
+    timeout: float = TIMEOUT,
+    pin: bool = False,
+) -> Generator[PixelBatch]:
+    """Load the given batches of indices, in order.
 
-
-def _collate(items: list[tuple[np.ndarray, dict[str, Any]]]) -> PixelBatch:
-    pixels, facts = zip(*items, strict=True)
-    return PixelBatch(torch.from_numpy(np.stack(pixels)), list(facts))
+    Args:
+        dataset: the images.
+        batches: indices of the images of each batch.
+        workers: processes that decode. An image that crashes one, or takes too long in it, gets its reason. With 0
+            the images are decoded in this process, without that guard.
+        timeout: seconds that one image may take in a worker.
+        pin: put the pixels into pinned memory, from which a GPU copies faster.
+    """
+    if workers == 0:
+        for batch in batches:
+            pixels, facts = zip(*(dataset[index] for index in batch), strict=True)
+            yield PixelBatch(torch.from_numpy(np.stack(pixels)), list(facts))
+        return
+    pool = [DecodingProcess(dataset.decode, timeout) for _ in range(min(workers, len(batches)))]
+    ahead = 2 * len(pool)  # one being decoded in each process, and one that it goes on with
+    try:
+        for number, batch in enumerate(batches[:ahead]):
+            pool[number % len(pool)].send(batch)
+        for number, batch in enumerate(batches):
+            process = pool[number % len(pool)]
+            pixels = torch.empty((len(batch), *dataset.blank.shape), dtype=torch.uint8, pin_memory=pin)
+            facts = process.receive(pixels.numpy())
+            if number + ahead < len(batches):
+                process.send(batches[number + ahead])
+            yield PixelBatch(pixels, facts)
+    finally:
+        for process in pool:
+            process.close()

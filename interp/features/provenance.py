@@ -24,7 +24,7 @@ def store_key(encoder: Encoder, keys: Iterable[str], equalize: Equalize | None, 
         equalize: the path that every image is brought through first, or None.
         dtype: in which precision head and MLP values are stored.
     """
-    digest = hashlib.sha256("\n".join(keys).encode())
+    digest = hashlib.sha256("\n".join(keys).encode(errors="surrogateescape"))
     return {
         "format": FORMAT,
         **encoder.provenance,

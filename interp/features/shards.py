@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from safetensors import SafetensorError
 
 from interp.errors import InputError
 
 ROWS = "rows.parquet"
 KEY = "store.json"
 READOUT = "readout.safetensors"
+_TEMPORARY = re.compile(r"\..+\.\d+")
 
 
 def shard_name(number: int) -> str:
@@ -28,38 +33,83 @@ def shard_name(number: int) -> str:
     return f"{number:05d}"
 
 
+@contextmanager
+def whole_or_absent(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, for a file or folder that takes its name when it is whole.
+
+    The content is forced to the disk before the rename and the rename before the next step, so that after a kill
+    or a loss of power `path` is either absent (or as before) or whole, and never there before what was
+    written earlier. A disk that acknowledges what it has not stored can break this.
+
+    Raises:
+        InputError: the disk is full or refuses to be written; nothing is left there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
+        yield temporary
+        for written in [*temporary.glob("*"), temporary]:
+            _force_to_disk(written)
+        os.replace(temporary, path)
+        _force_to_disk(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"cannot write {path}: {getattr(error, 'strerror', None) or error}{_free(path)}. What is whole stays; "
+            "make room or mend what is named here, and run the same command again: it goes on from there"
+        ) from error
+    finally:
+        _remove(temporary)
+
+
 def write_shard(folder: Path, number: int, arrays: Mapping[str, np.ndarray], rows: pd.DataFrame) -> None:
     """Write one shard so that it is either whole or absent.
 
     Args:
         folder: the store's `shards` folder.
+        number: of the shard.
         arrays: named arrays, each of shape (rows in the shard, …).
         rows: one row for each image of the shard.
+
+    Raises:
+        InputError: the disk is full or refuses to be written.
     """
-    temporary = folder / f".{shard_name(number)}.{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, array in arrays.items():
-        np.save(temporary / f"{name}.npy", array)
-    rows.to_parquet(temporary / ROWS)
-    os.rename(temporary, folder / shard_name(number))
+    with whole_or_absent(folder / shard_name(number)) as temporary:
+        temporary.mkdir()
+        for name, array in arrays.items():
+            buffer = io.BytesIO()  # np.save into a file would not say that the disk is full
+            np.save(buffer, array)
+            (temporary / f"{name}.npy").write_bytes(buffer.getbuffer())
+        write_rows(temporary / ROWS, rows)
+
+
+def write_rows(path: Path, rows: pd.DataFrame) -> None:
+    """Write a table as Parquet, its errors being the system's."""
+    buffer = io.BytesIO()
+    rows.to_parquet(buffer)
+    path.write_bytes(buffer.getbuffer())
 
 
 def finished_shards(folder: Path) -> set[int]:
-    """Numbers of the shards that are whole; what a killed run left half-written is cleared away."""
-    if not folder.exists():
-        return set()
-    for entry in folder.iterdir():
-        if entry.name.startswith("."):
-            shutil.rmtree(entry)
-    return {int(entry.name) for entry in folder.iterdir()}
+    """Numbers of the shards that are whole."""
+    return {int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()}
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what killed runs left half-written; only for the folder's one writer."""
+    for path in [*folder.glob(".*"), *folder.glob("shards/.*")]:
+        if _TEMPORARY.fullmatch(path.name):
+            _remove(path)
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON under a temporary name and rename it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-    os.replace(temporary, path)
+    """Write JSON so that the file is either whole or as before.
+
+    Raises:
+        InputError: the disk is full or refuses to be written.
+    """
+    with whole_or_absent(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -68,9 +118,23 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_shards(folder: Path, numbers: Sequence[int], name: str) -> np.ndarray:
-    """One named array of all shards, (n, …), in the dtype it was stored in."""
-    parts = [np.load(folder / shard_name(number) / f"{name}.npy", mmap_mode="r") for number in numbers]
-    return np.concatenate(parts)
+    """One named array of all shards, (n, …), in the dtype it was stored in.
+
+    Raises:
+        InputError: a shard is missing or damaged; the message says which, and what to do.
+    """
+    files = [folder / shard_name(number) / f"{name}.npy" for number in numbers]
+    return np.concatenate([_read(file, lambda file: np.load(file, mmap_mode="r")) for file in files])
+
+
+def read_rows(folder: Path, numbers: Sequence[int]) -> pd.DataFrame:
+    """The rows of all shards, one after the other.
+
+    Raises:
+        InputError: as `read_shards`.
+    """
+    files = [folder / shard_name(number) / ROWS for number in numbers]
+    return pd.concat([_read(file, pd.read_parquet) for file in files])
 
 
 def to_storage(values: np.ndarray, dtype: str, name: str) -> np.ndarray:
@@ -94,3 +158,37 @@ def to_storage(values: np.ndarray, dtype: str, name: str) -> np.ndarray:
             "and, if the encoder runs in half precision, with --dtype float32"
         )
     return stored
+
+
+def _read(file: Path, how: Any) -> Any:
+    try:
+        return how(file)
+    except Exception as error:  # a damaged file makes its reader stumble in every way
+        shard = file.parent
+        reason = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+        raise InputError(
+            f"shard {shard.name} of the store {shard.parent.parent} is damaged: {file.name} {reason}. Delete "
+            f"the folder {shard} and run the same `interp extract` again, which makes this shard anew"
+        ) from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _force_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _free(path: Path) -> str:
+    try:
+        return f" ({shutil.disk_usage(path.parent).free / 1e6:.1f} MB free there)"
+    except OSError:
+        return ""

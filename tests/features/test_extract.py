@@ -18,7 +18,8 @@ from tiny_models import make
 
 from interp.encoders.encoder import LARGEST_DEVIATION, Encoder
 from interp.errors import InputError
-from interp.features.extract import bytes_per_image, extract
+from interp.features.checks import bytes_per_image
+from interp.features.extract import extract
 from interp.features.shards import to_storage
 from interp.features.store import FeatureStore
 from interp.images.image_set import ImageSet
@@ -211,7 +212,7 @@ def test_cut_off_inside_a_shard_and_resumed_it_is_byte_identical(images, store, 
 
     monkeypatch.setattr("interp.features.shards.np.save", failing)
     options = {"batch_size": 4, "shard_size": 8, "workers": 0, "progress": False}
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match="no space"):
         extract(images, tiny(), out, **options)
     with pytest.raises(InputError, match=r"not finished \(1 of 3 shards\)"):
         FeatureStore(out)
