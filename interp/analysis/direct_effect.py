@@ -14,6 +14,34 @@ from interp.encoders.layout import HeadLayout
 from interp.errors import InputError
 
 
+def head_scores(X: np.ndarray, layout: HeadLayout, fold: np.ndarray, coef: np.ndarray) -> np.ndarray:
+    """What each head adds to a linear detector's score of the embedding.
+
+    Args:
+        X: (n, l·h·d) head features, `store.head_features()`.
+        layout: which columns are which head's.
+        fold: (l, h, d, P), `store.readout.folded`.
+        coef: (P,), weights of the detector on the embedding.
+
+    Returns:
+        (n, l·h) float64, in the unit of the score.
+
+    Raises:
+        InputError: shapes that do not fit.
+
+    >>> head_scores(np.array([[1.0, 3]]), HeadLayout(1, 2, 1), np.ones((1, 2, 1, 1)), np.array([2.0]))
+    array([[2., 6.]])
+    """
+    fold = np.asarray(fold, dtype=np.float64).reshape(layout.n_heads, layout.width, -1)
+    if X.ndim != 2 or X.shape[1] != layout.size or fold.shape[-1] != len(coef):
+        raise InputError(
+            f"X must be (n, {layout.size}) and fold end with the {len(coef)} weights of coef; "
+            f"given {X.shape} and {fold.shape}"
+        )
+    weights = fold @ np.asarray(coef, dtype=np.float64)
+    return np.einsum("nhd,hd->nh", X.reshape(len(X), layout.n_heads, layout.width), weights)
+
+
 def margin_by_head(
     X: np.ndarray,
     y: np.ndarray,
@@ -47,17 +75,9 @@ def margin_by_head(
     >>> table.round(2).values.tolist()
     [['L0.H1', 0.75, 0.0, 0.75], ['L0.H0', 0.25, 0.25, 0.0]]
     """
-    fold = np.asarray(fold, dtype=np.float64).reshape(layout.n_heads, layout.width, -1)
-    if X.ndim != 2 or X.shape[1] != layout.size or fold.shape[-1] != len(coef):
-        raise InputError(
-            f"X must be (n, {layout.size}) and fold end with the {len(coef)} weights of coef; "
-            f"given {X.shape} and {fold.shape}"
-        )
-    weights = fold @ np.asarray(coef, dtype=np.float64)
     margins = []
     for rows in (np.asarray(train), np.asarray(select)):
-        values = X[rows].reshape(len(rows), layout.n_heads, layout.width)
-        effect = np.einsum("nhd,hd->nh", values, weights)
+        effect = head_scores(X[rows], layout, fold, coef)
         margins.append(effect[y[rows] == 1].mean(0) - effect[y[rows] == 0].mean(0))
     promised, kept = margins
     total = promised.sum()

@@ -6,6 +6,8 @@ import numpy as np
 
 from interp.analysis.coordinate_removal import CoordinateRemoval
 from interp.analysis.head_nulls import permuted_selection, random_subsets, rotated_heads
+from interp.analysis.head_removal import HeadRemoval
+from interp.analysis.head_removal_nulls import HeadRemovalNulls
 from interp.analysis.head_search import HeadSearch
 from interp.analysis.head_selection import HeadSelection
 from interp.analysis.removal_nulls import RemovalNulls
@@ -45,13 +47,13 @@ def null_scores(
         fold = None if transformer.fold is None else np.asarray(transformer.fold)
         options = {"rows": rows, "generator": generator, "strengths": transformer.C}
         options |= {"aggregate": transformer.aggregate, "fold": fold}
-        search = HeadSearch(X, y, transformer.layout, split.train, split.select, **options)
+        search = HeadSearch(X, y, transformer.layout_, split.train, split.select, **options)
         k = transformer.k
         return {
             "random heads": random_subsets(search, transformer.k_, draws, seeds[0]),
             "permuted labels": permuted_selection(search, few, seeds[1], k),
             "rotated heads": rotated_heads(
-                X, y, transformer.layout, split.train, split.select, few, seeds[2], numbers=k, **options
+                X, y, transformer.layout_, split.train, split.select, few, seeds[2], numbers=k, **options
             ),
         }
     if isinstance(transformer, CoordinateRemoval):
@@ -60,5 +62,11 @@ def null_scores(
             "random coordinates": nulls.random_coordinates(len(transformer.removed_), draws, seeds[0]),
             "permuted labels": nulls.permuted_removal(few, seeds[1]),
             "rotated space": nulls.rotated_removal(few, seeds[2]),
+        }
+    if isinstance(transformer, HeadRemoval):
+        found = HeadRemovalNulls(transformer, X, y, split.train, split.select, rows, generator)
+        return {
+            "random heads": found.random_heads(draws, seeds[0]),
+            "permuted labels": found.permuted_removal(few, seeds[1]),
         }
     return {}
