@@ -13,33 +13,11 @@ from interp.errors import InputError, unknown_name
 from interp.protocol.leaks import LeakError
 from interp.protocol.partition import PARTS
 from interp.protocol.roles import IN_DISTRIBUTION, Roles, Split
+from interp.protocol.splitter import SelectSplitter
 
 __all__ = ["Protocol", "SelectSplitter", "Split"]
 
 FRACTIONS = (0.4, 0.3, 0.3)
-
-
-class SelectSplitter:
-    """A scikit-learn splitter that fits on train rows and scores on select rows; test rows stay unseen."""
-
-    def __init__(self, splits: Sequence[Split]) -> None:
-        self._splits = tuple(splits)
-
-    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:
-        """The number of splits; the arguments are ignored."""
-        return len(self._splits)
-
-    def split(
-        self, X: object, y: object = None, groups: object = None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yield (train, select) positions into X, which must hold the protocol's rows in their order."""
-        n = int(np.shape(X)[0]) if hasattr(X, "shape") else len(X)  # type: ignore[arg-type]
-        for split in self._splits:
-            if n != split.n_rows:
-                raise InputError(
-                    f"X has {n} rows, the protocol {split.n_rows}; pass features of all its rows in its order"
-                )
-            yield split.train, split.select
 
 
 class Protocol:
@@ -194,9 +172,16 @@ class Protocol:
         train, select, test = (tuple(map(str, names)) for names in fakes)
         return cls(rows, [Split(train, select, test, 0, len(rows), **at)], kind="from_parts")
 
-    def cv(self) -> SelectSplitter:
-        """A scikit-learn splitter whose folds are (train, select): the test rows stay unseen."""
-        return SelectSplitter(self.splits)
+    def cv(self, rows: ArrayLike | None = None) -> SelectSplitter:
+        """A scikit-learn splitter whose folds are (train, select): the test rows stay unseen.
+
+        A search with `refit` fits its best estimator on every row of X in the end. Search with `refit=False`, or give
+        X without test rows, and their positions as `rows` (m,): `np.union1d(split.train, split.select)`.
+
+        Raises:
+            InputError: a split trains or selects on a row that is not among `rows`.
+        """
+        return SelectSplitter(self.splits, self.rows.index, rows)
 
     def final_split(self) -> Split:
         """The split for a detector that is saved for use: no claim may rest on it.
