@@ -31,7 +31,7 @@ def images_below(folder: Path) -> list[str]:
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
-    found, visited, others = [], set(), 0
+    found, visited, others, tables = [], set(), 0, 0
     for parent, subfolders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
         if real in visited:  # a link back to a folder above it
@@ -47,10 +47,12 @@ def images_below(folder: Path) -> list[str]:
                 found.append((relative / name).as_posix())
             else:
                 others += 1
+                tables += name.lower().endswith(".parquet")
     if not found:
         raise InputError(
             f"no image in {folder} ({others} other files); "
             f"expected files that end in {', '.join(sorted(EXTENSIONS))}"
+            + ("; Parquet files that hold images open with ImageSet.from_hugging_face" if tables else "")
         )
     return sorted(found)
 

@@ -7,21 +7,23 @@ from pathlib import Path
 import pandas as pd
 
 from interp.errors import InputError, unknown_name
+from interp.images.grip_list import is_grip_list
 
 COLUMNS = ("label", "generator", "family", "group")
 """The columns that every set has, in this order, after the key."""
 
-_LABELS = dict.fromkeys(("real", "0", "0.0", "false", "nature", "natural"), "real")
-_LABELS |= dict.fromkeys(("fake", "1", "1.0", "true", "ai", "generated", "synthetic"), "fake")
-_LABELS |= {"": ""}
-_TEXT = ("path", *COLUMNS, "generator_family")
+LABELS = dict.fromkeys(("real", "0", "0.0", "false", "nature", "natural"), "real")
+LABELS |= dict.fromkeys(("fake", "1", "1.0", "true", "ai", "generated", "synthetic"), "fake")
+LABELS |= {"": ""}
+"""How labels may be written, in lower case, and what they mean."""
+_TEXT = ("path", *COLUMNS, "generator_family", "filename", "typ")
 
 
 def read_manifest(path: Path) -> pd.DataFrame:
     """Read a manifest as it is: text columns as text, all others as pandas reads them, empty cells missing.
 
     Raises:
-        InputError: it cannot be read, has no row, or has no column `path`.
+        InputError: it cannot be read, has no row, or has neither a column `path` nor `filename` and `typ`.
     """
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
@@ -50,7 +52,7 @@ def read_manifest(path: Path) -> pd.DataFrame:
             f"the rows of {path} have more fields than its header; quote the cells that hold commas"
         )
     table.columns = [str(name).strip() for name in table.columns]
-    if "path" not in table.columns:
+    if "path" not in table.columns and not is_grip_list(table):
         raise InputError(
             f"the manifest {path} needs the column 'path': {unknown_name('column', 'path', table.columns)}"
         )
@@ -80,7 +82,7 @@ def standardise(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     {'label': 'real', 'generator': 'real', 'family': 'real', 'group': 'a.png', 'width': 3}
     """
     given = text_column(table, "label").str.lower()
-    label = given.map(_LABELS)
+    label = given.map(LABELS)
     _refuse(keys, label.isna(), "a label other than real, fake, 0, 1 or empty", given)
     generator = text_column(table, "generator")
     named_real = generator.str.lower() == "real"
