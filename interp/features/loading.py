@@ -64,8 +64,11 @@ class PixelDataset:
             decoded = read_image(self.paths[index])
         except UnreadableImage as unreadable:
             return self.blank, {"error": str(unreadable)}
-        image = self.equalize.apply(decoded.pixels) if self.equalize else decoded.pixels
-        return self.preprocessing.apply(image), {**decoded.facts, "error": ""}
+        try:
+            image = self.equalize.apply(decoded.pixels) if self.equalize else decoded.pixels
+            return self.preprocessing.apply(image), {**decoded.facts, "error": ""}
+        except MemoryError:
+            return self.blank, {"error": "too large: there is not enough memory to resize it"}
 
 
 def pixel_batches(

@@ -24,6 +24,9 @@ MAX_PIXELS = 120_000_000
 MAX_RATIO = 500
 """Images longer than this many times their width, or wider, are refused: no resize could hold them."""
 
+MAX_BYTES = 1_000_000_000
+"""Longer files are refused; 120 megapixels of 16 bits and four channels, uncompressed, pass."""
+
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "JPEG2000")
 """What is decoded; formats that run another program (EPS) or have no signature of their own (TGA) are not."""
 
@@ -44,25 +47,29 @@ class DecodedImage:
 
 
 def read_image(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decode an image file; the file is read once.
+    """Decode an image file; the file is read once, and its name does not matter.
 
-    See `decode_image` for what becomes of orientation, transparency and depth.
+    See `decode_image` for what becomes of orientation, transparency and depth, and docs/odd_images.md for a table
+    of everything.
 
     Raises:
-        UnreadableImage: the file is missing, is not a plain file, may not be read, or `decode_image` refuses
-        it.
+        UnreadableImage: the file is missing, is not a plain file, may not be read, is longer than `MAX_BYTES`,
+        or `decode_image` refuses it.
 
     >>> read_image("no/such/image.png")
     Traceback (most recent call last):
     interp.errors.UnreadableImage: no such file
     """
     try:
-        kind = os.stat(path).st_mode
-        if stat.S_ISDIR(kind):
+        found = os.stat(path)
+        if stat.S_ISDIR(found.st_mode):
             raise UnreadableImage("a folder, not a file")
-        if not stat.S_ISREG(kind):
+        if not stat.S_ISREG(found.st_mode):
             raise UnreadableImage("not a plain file")
-        data = Path(path).read_bytes()
+        if found.st_size > MAX_BYTES:
+            raise UnreadableImage(f"too large: a file of {found.st_size:,} bytes, more than {MAX_BYTES:,}")
+        with Path(path).open("rb") as file:
+            data = file.read(found.st_size)
     except FileNotFoundError:
         raise UnreadableImage("no such file") from None
     except PermissionError:
@@ -124,6 +131,8 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
         raise UnreadableImage(f"not an image in a known format ({', '.join(FORMATS)})") from None
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"too large: {_reason(error)}") from None
+    except MemoryError:
+        raise UnreadableImage("too large: there is not enough memory to decode it") from None
     except (
         Exception
     ) as error:  # decoders raise whatever they stumble over: OSError, SyntaxError, struct.error, …

@@ -185,11 +185,11 @@ def test_what_is_no_file_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UnreadableImage, match="cannot be read"):
         read_image("a\0b.png")
 
-    def refuse(path: Path) -> bytes:
+    def refuse(path: Path, mode: str) -> bytes:
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "secret.png").touch()
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UnreadableImage, match="no permission"):
         read_image(tmp_path / "secret.png")
 
