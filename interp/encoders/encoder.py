@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import inspect
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from interp.encoders.family import Family, find_parts
+from interp.encoders.families import Family
+from interp.encoders.family import find_parts
 from interp.encoders.layout import HeadLayout
 from interp.encoders.readout import Decomposition, Readout
 from interp.encoders.recorder import HeadRecord, HeadRecorder
@@ -76,7 +78,7 @@ class Encoder:
 
     @property
     def family(self) -> str:
-        """Name of the model family: clip, vit, deit, or your own."""
+        """Name of the model family: clip, dinov2, siglip, …, or your own."""
         return self.recorder.parts.family.name
 
     @property
@@ -92,12 +94,14 @@ class Encoder:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         """What identifies this encoder in a store: name, revision, weights, precision, preprocessing."""
+        pooling = self.recorder.parts.family.pooling
         return {
             "encoder": {
                 "name": self.name,
                 "revision": self.revision,
                 "weights": self.weight_hash,
                 "family": self.family,
+                **({} if pooling == "class" else {"pooling": pooling}),
                 "dtype": str(self.dtype).removeprefix("torch."),
             },
             "preprocessing": self.preprocessing.spec(),
@@ -110,7 +114,7 @@ class Encoder:
 
     @torch.inference_mode()
     def record(self, pixel_values: torch.Tensor) -> HeadRecord:
-        """One pass over (n, 3, H, W) normalised pixel values; what it left at the class token."""
+        """One pass over (n, 3, H, W) normalised pixel values; what it left at the image's token."""
         with self.recorder as recorder:
             _look(self.model, pixel_values.to(self.device, self.dtype))
             return recorder.take()
@@ -133,16 +137,29 @@ class Encoder:
         return ((self.record(pixel_values).embedding - exact).norm(dim=-1) / exact.norm(dim=-1)).cpu()
 
     def __repr__(self) -> str:
-        shape = self.layout
+        shape, pooling = self.layout, self.recorder.parts.family.pooling
+        kind = self.family if pooling == "class" else f"{self.family} pooled by {pooling}"
         return (
-            f"Encoder({self.name!r}, {self.family}, {shape.layers} layers × {shape.heads} heads × "
+            f"Encoder({self.name!r}, {kind}, {shape.layers} layers × {shape.heads} heads × "
             f"{shape.width}, embedding {self.width}, {self.provenance['encoder']['dtype']} on {self.device})"
         )
 
 
 def _look(model: nn.Module, pixel_values: torch.Tensor) -> None:
     """Run the vision part: of a whole CLIP, `get_image_features` alone, which needs no text."""
-    getattr(model, "get_image_features", model)(pixel_values=pixel_values)  # type: ignore[operator]
+    call = next(
+        (getattr(model, n) for n in ("get_image_features", "encode_image") if hasattr(model, n)), model
+    )
+    inputs = inspect.signature(getattr(call, "forward", call)).parameters.values()
+    free = [i for i in inputs if i.kind not in (i.VAR_POSITIONAL, i.VAR_KEYWORD)]
+    missing = [i.name for i in free if i.default is i.empty and i.name != "pixel_values"]
+    by_name = not free or any(i.name == "pixel_values" for i in free)
+    if len(missing) > (not by_name):
+        raise InputError(
+            f"{type(model).__name__} takes {', '.join(missing)} besides the images, which an Encoder cannot make; "
+            "run the model yourself inside interp.HeadRecorder"
+        )
+    call(pixel_values=pixel_values) if by_name else call(pixel_values)  # type: ignore[operator]
 
 
 def hash_weights(model: nn.Module) -> str:

@@ -1,97 +1,59 @@
-"""What a model family calls its parts, and how they are found in any model of it: by type, never by path."""
+"""How a family's parts are found in any model of it: by type, never by path."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import reduce
 
+from torch import Tensor, nn
+
+from interp.encoders.families import FAMILIES, Family
+from interp.encoders.refusals import POST_NORM, refusal
 from interp.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-
-@dataclass(frozen=True)
-class Family:
-    """The class and attribute names of one family of vision transformers with a class token at position 0.
-
-    Attributes:
-        name: what the family is called in messages and stores.
-        tower: class of the module that holds the blocks and the final LayerNorm.
-        block: class of one pre-norm transformer block.
-        attention: class of the attention inside a block.
-        output_projection: attribute of the attention: the Linear that reads all heads side by side (W_O).
-        mlp: class of the MLP inside a block, whose output is added to the residual stream as it is.
-        final_norm: attribute of the tower: the LayerNorm that the class token leaves through.
-        projection: attribute, on the tower or on a module around it, of the Linear into the joint
-            image-text space; empty where the family has none.
-
-    A user's own model needs one of these and nothing else:
-
-    >>> Family("mine", tower="MyTower", block="MyBlock", attention="MyAttention", output_projection="proj",
-    ...        mlp="MyMLP", final_norm="norm").projection
-    ''
-    """
-
-    name: str
-    tower: str
-    block: str
-    attention: str
-    output_projection: str
-    mlp: str
-    final_norm: str
-    projection: str = ""
-
-
-FAMILIES = (
-    Family(
-        "clip",
-        tower="CLIPVisionModel",
-        block="CLIPEncoderLayer",
-        attention="CLIPAttention",
-        output_projection="out_proj",
-        mlp="CLIPMLP",
-        final_norm="post_layernorm",
-        projection="visual_projection",
-    ),
-    Family(
-        "vit",
-        tower="ViTModel",
-        block="ViTLayer",
-        attention="ViTAttention",
-        output_projection="o_proj",
-        mlp="ViTMLP",
-        final_norm="layernorm",
-    ),
-    Family(
-        "deit",
-        tower="DeiTModel",
-        block="DeiTLayer",
-        attention="DeiTAttention",
-        output_projection="o_proj",
-        mlp="DeiTMLP",
-        final_norm="layernorm",
-    ),
-)
 
 
 @dataclass(frozen=True)
 class Parts:
-    """The modules of one model that the recorder listens to and the readout is made from."""
+    """The modules of one model that the recorder listens to and the readout is made from.
+
+    Attributes:
+        family: the description that fitted.
+        tower: the module that holds the blocks.
+        blocks: one for each layer; the pooling head alone where pooling is by attention.
+        attentions, output_projections: one for each block.
+        mlps: one for each block, or none at all.
+        attention_scales, mlp_scales: layer scale of each block, (D,), or None.
+        final_norm: LayerNorm or RMSNorm, or None.
+        projection: a Linear, a (D, P) parameter, or None.
+        embeds: the module whose output is the embedding, or the tokens that the embedding is taken from.
+        prefix_tokens: leading tokens that a mean leaves out.
+        heads, width: in one attention.
+    """
 
     family: Family
+    tower: nn.Module
     blocks: tuple[nn.Module, ...]
+    attentions: tuple[nn.Module, ...]
     output_projections: tuple[nn.Module, ...]
     mlps: tuple[nn.Module, ...]
-    final_norm: nn.Module
-    projection: nn.Module | None
+    attention_scales: tuple[Tensor | None, ...]
+    mlp_scales: tuple[Tensor | None, ...]
+    final_norm: nn.Module | None
+    projection: nn.Module | nn.Parameter | None
+    embeds: nn.Module
+    prefix_tokens: int
     heads: int
     width: int
 
+    @property
+    def centred(self) -> bool:
+        """Whether the final norm subtracts each token's mean, as LayerNorm does."""
+        return isinstance(self.final_norm, nn.LayerNorm)
+
 
 def find_parts(model: nn.Module, family: Family | None = None) -> Parts:
-    """Find a model's blocks, output projections, MLPs, final LayerNorm and projection.
+    """Find a model's blocks, output projections, MLPs, final norm and projection.
 
     Args:
         model: any module that contains one vision tower of a known family, at any depth.
@@ -100,62 +62,116 @@ def find_parts(model: nn.Module, family: Family | None = None) -> Parts:
     Raises:
         InputError: no tower is found, or its parts are not what the family says.
     """
-    candidates = (family,) if family else FAMILIES
-    for candidate in candidates:
+    reasons: list[str] = []
+    for candidate in (family,) if family else FAMILIES:
         tower = next(_of_class(model, candidate.tower), None)
-        if tower is not None:
+        if tower is None:
+            continue
+        try:
             return _parts_of(model, tower, candidate)
-    known = ", ".join(f"{f.name} ({f.tower})" for f in candidates)
-    raise InputError(
-        f"{type(model).__name__} contains no vision tower of a known family; looked for {known}. "
-        "Describe your model's parts with interp.encoders.family.Family and pass it as family=."
-    )
+        except InputError as error:
+            if family is not None:
+                raise
+            reasons.append(str(error))
+    raise refusal(model, (family,) if family else FAMILIES, reasons)
 
 
 def _parts_of(model: nn.Module, tower: nn.Module, family: Family) -> Parts:
+    for name, value in family.only_if:
+        if hasattr(tower, name) and getattr(tower, name) != value:
+            raise InputError(f"the {family.tower} has {name}={getattr(tower, name)!r}, not {value!r}")
     blocks = tuple(_of_class(tower, family.block))
-    attentions = [_only(block, family.attention, family) for block in blocks]
     if not blocks:
         raise InputError(f"the {family.tower} holds no {family.block}; check the Family description {family}")
+    if any(getattr(block, "norm_first", True) is False for block in blocks):
+        raise InputError(f"{type(blocks[0]).__name__} is post-norm: {POST_NORM}")
+    attentions = tuple(_only(block, family.attention, family) for block in blocks)
     outputs = tuple(_attribute(attention, family.output_projection, family) for attention in attentions)
+    if not isinstance(getattr(outputs[0], "weight", None), Tensor):
+        raise InputError(f"{family.output_projection!r} of {family.attention} is no Linear: {outputs[0]}")
+    _check_attention(attentions[0])
+    norm = _final_norm(tower, family)
+    projection, holder = _projection(model, tower, family.projection)
     heads = _number_of_heads(attentions[0])
+    prefix = family.prefix_tokens
     return Parts(
         family=family,
+        tower=tower,
         blocks=blocks,
+        attentions=attentions,
         output_projections=outputs,
-        mlps=tuple(_only(block, family.mlp, family) for block in blocks),
-        final_norm=_attribute(tower, family.final_norm, family),
-        projection=_projection(model, tower, family.projection),
+        mlps=tuple(_only(block, family.mlp, family) for block in blocks if family.mlp),
+        attention_scales=tuple(_scale(block, family.attention_scale, family) for block in blocks),
+        mlp_scales=tuple(_scale(block, family.mlp_scale, family) for block in blocks),
+        final_norm=norm,
+        projection=projection,
+        embeds=holder or norm or blocks[-1],
+        prefix_tokens=prefix if isinstance(prefix, int) else int(_attribute(tower, prefix, family)),  # type: ignore[arg-type]
         heads=heads,
         width=int(outputs[0].in_features) // heads,  # type: ignore[arg-type]
     )
 
 
-def _of_class(module: nn.Module, name: str) -> Iterator[nn.Module]:
-    """Submodules whose class, or a parent class, is called `name`, in order."""
-    return (m for m in module.modules() if any(c.__name__ == name for c in type(m).__mro__))
+def _of_class(module: nn.Module, names: str) -> Iterator[nn.Module]:
+    """Submodules whose class, or a parent class, is called one of `names`, in order."""
+    wanted = set(names.split("|"))
+    return (m for m in module.modules() if any(c.__name__ in wanted for c in type(m).__mro__))
 
 
 def _only(block: nn.Module, name: str, family: Family) -> nn.Module:
     found = list(_of_class(block, name))
     if len(found) != 1:
         raise InputError(
-            f"a {family.block} of family {family.name!r} holds {len(found)} {name}, expected one"
+            f"a {type(block).__name__} of family {family.name!r} holds {len(found)} {name}, expected one"
         )
     return found[0]
 
 
 def _attribute(module: nn.Module, name: str, family: Family) -> nn.Module:
-    found = getattr(module, name, None)
+    found = reduce(lambda inner, part: getattr(inner, part, None), name.split("."), module)
     if found is None:
         raise InputError(f"{type(module).__name__} of family {family.name!r} has no attribute {name!r}")
     return found
 
 
-def _projection(model: nn.Module, tower: nn.Module, name: str) -> nn.Module | None:
-    """The projection that hangs on a module around the tower, if there is one."""
-    around = (m for m in model.modules() if any(child is tower for child in m.modules()))
-    return next((getattr(m, name) for m in around if name and hasattr(m, name)), None)
+def _final_norm(tower: nn.Module, family: Family) -> nn.Module | None:
+    if not family.final_norm:
+        return None
+    norm = _attribute(tower, family.final_norm, family)
+    if not isinstance(norm, nn.LayerNorm) and "RMSNorm" not in type(norm).__name__:
+        raise InputError(
+            f"{family.final_norm!r} of {family.tower} is a {type(norm).__name__}; an embedding can be taken apart "
+            "behind a LayerNorm, an RMSNorm, or no norm at all (final_norm='')"
+        )
+    return norm
+
+
+def _scale(block: nn.Module, name: str, family: Family) -> Tensor | None:
+    """A layer scale as its live (D,) tensor; None where there is none or it does nothing."""
+    if not name:
+        return None
+    if not hasattr(block, name):
+        raise InputError(f"{type(block).__name__} of family {family.name!r} has no attribute {name!r}")
+    found = getattr(block, name)
+    if found is None or isinstance(found, nn.Identity) or (isinstance(found, float) and found == 1):
+        return None
+    if isinstance(found, nn.Module) and len(list(found.parameters())) == 1:
+        found = next(found.parameters())
+    if not isinstance(found, Tensor) or found.ndim > 1:
+        raise InputError(f"{name!r} of {type(block).__name__} is no layer scale of shape (D,): {found}")
+    return found
+
+
+def _projection(
+    model: nn.Module, tower: nn.Module, name: str
+) -> tuple[nn.Module | nn.Parameter | None, nn.Module | None]:
+    """The projection on a module around the tower, and the module whose output is the embedding."""
+    for around in model.modules():
+        found = getattr(around, name, None) if name else None
+        if found is None or isinstance(found, nn.Identity) or not any(m is tower for m in around.modules()):
+            continue
+        return found, (around if isinstance(found, nn.Parameter) else found)
+    return None, None
 
 
 def _number_of_heads(attention: nn.Module) -> int:
@@ -165,3 +181,12 @@ def _number_of_heads(attention: nn.Module) -> int:
     raise InputError(
         f"{type(attention).__name__} does not say how many heads it has (no num_heads attribute)"
     )
+
+
+def _check_attention(attention: nn.Module) -> None:
+    if isinstance(attention, nn.MultiheadAttention) and (
+        attention.bias_k is not None or attention.add_zero_attn
+    ):
+        raise InputError(
+            "a MultiheadAttention with add_bias_kv or add_zero_attn cannot be recomputed head by head"
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from interp.encoders.encoder import Encoder, as_device
+from interp.encoders.families import Family
 from interp.errors import InputError, unknown_name
 from interp.images.preprocess import Preprocessing
 
@@ -19,10 +20,31 @@ DEFAULT = "openai/clip-vit-large-patch14"
 MODEL_TYPES = {
     "clip": ("CLIPVisionModelWithProjection", "CLIPVisionModel"),
     "clip_vision_model": ("CLIPVisionModelWithProjection", "CLIPVisionModel"),
+    "metaclip_2": ("MetaClip2VisionModelWithProjection", "MetaClip2VisionModel"),
+    "metaclip_2_vision_model": ("MetaClip2VisionModelWithProjection", "MetaClip2VisionModel"),
     "vit": ("ViTModel",),
     "deit": ("DeiTModel",),
+    "vit_msn": ("ViTMSNModel",),
+    "beit": ("BeitModel",),
+    "dinov2": ("Dinov2Model",),
+    "dinov2_with_registers": ("Dinov2WithRegistersModel",),
+    "dinov3_vit": ("DINOv3ViTModel",),
+    "ijepa": ("IJepaModel",),
+    "siglip": ("SiglipVisionModel",),
+    "siglip_vision_model": ("SiglipVisionModel",),
+    "aimv2": ("Aimv2Model",),
+    "aimv2_vision_model": ("Aimv2VisionModel",),
 }
 """For each `model_type` of a config, the classes to try; the next one if the weights lack a projection."""
+
+NOT_LOADED = {
+    "siglip2": "it takes patches, masks and shapes in place of images. The SigLIP 2 checkpoints of one fixed size "
+    "(google/siglip2-base-patch16-224 and its like) are 'siglip' models and load; for this one, run the model "
+    "yourself inside interp.HeadRecorder",
+    "timm_wrapper": "it is run by timm. Make the model with timm and pass it to interp.Encoder(model, "
+    "interp.Preprocessing(...), name=...), which knows timm's vision transformers",
+}
+"""What to do with model types that look loadable and are not."""
 
 ACTIVATIONS = {
     "openai/clip-vit-base-patch32": "quick_gelu",
@@ -43,8 +65,10 @@ def load_encoder(
     device: str | None = None,
     dtype: str = "float32",
     revision: str | None = None,
+    family: Family | None = None,
 ) -> Encoder:
-    """Load an image encoder: CLIP (OpenAI or OpenCLIP weights in `transformers` format), ViT or DeiT.
+    """Load an image encoder: CLIP (OpenAI or OpenCLIP weights in `transformers` format), MetaCLIP 2, SigLIP,
+    AIMv2, ViT, DeiT, BEiT, I-JEPA, MSN, DINOv2 or DINOv3.
 
     Args:
         name: a hub id such as `openai/clip-vit-large-patch14`, or a folder with config.json,
@@ -52,6 +76,8 @@ def load_encoder(
         device: cpu, cuda, mps; by default the best that there is.
         dtype: float32, bfloat16 or float16.
         revision: commit, tag or branch of a hub repository.
+        family: names of the parts, where they are not the known ones: another pooling of a known family, or
+            a model that `transformers.AutoModel` loads and that is not known here.
 
     Raises:
         InputError: the encoder cannot be loaded, is of another family, lacks weights, or its config
@@ -61,26 +87,30 @@ def load_encoder(
     """
     location = str(name)
     config = _load_config(location, revision)
-    if config.model_type not in MODEL_TYPES:
+    if config.model_type not in MODEL_TYPES and family is None:
         raise InputError(
-            f"{location} is a {config.model_type!r} model; its heads cannot be recorded yet. Known model types: "
-            f"{', '.join(MODEL_TYPES)}. Wrap a model that you hold with interp.Encoder(model, ..., family=...)"
+            f"{location} is a {config.model_type!r} model; its heads cannot be recorded: "
+            + NOT_LOADED.get(config.model_type, "its parts are not known here")
+            + f". Known model types: {', '.join(MODEL_TYPES)}. Describe another with interp.Family and pass it "
+            "as family=, here or to interp.Encoder(model, ...)"
         )
     vision = getattr(config, "vision_config", config)
     _check_activation(location, config, vision)
     found_revision = getattr(config, "_commit_hash", None) or ""
 
-    if vision is not config:  # a whole CLIP says its projection's width outside the vision part
+    if vision is not config and hasattr(config, "projection_dim"):  # a whole CLIP keeps its width outside
         vision.projection_dim = config.projection_dim
 
     def load() -> nn.Module:
-        return _load_strictly(location, MODEL_TYPES[config.model_type], revision, vision)
+        classes = MODEL_TYPES.get(config.model_type, ("AutoModel",))
+        return _load_strictly(location, classes, revision, config, vision)
 
     return Encoder(
         load(),
         Preprocessing.of(location, revision=revision),
         name=Path(location).resolve().name if Path(location).is_dir() else location,
         revision=found_revision,
+        family=family,
         device=as_device(device),
         dtype=dtype,
         reload=load if dtype not in ("float32", "fp32") else None,
@@ -122,12 +152,17 @@ def _check_activation(location: str, config: Any, vision: Any) -> None:
             )
 
 
-def _load_strictly(location: str, classes: tuple[str, ...], revision: str | None, config: Any) -> nn.Module:
+def _load_strictly(
+    location: str, classes: tuple[str, ...], revision: str | None, whole: Any, vision: Any
+) -> nn.Module:
     import torch
     import transformers
 
     missing: list[str] = []
     for name in classes:
+        kind = getattr(transformers, name)
+        wanted = getattr(kind, "config_class", None)  # AutoModel has none
+        config = vision if wanted is not None and isinstance(vision, wanted) else whole
         options = {"add_pooling_layer": False} if name in ("ViTModel", "DeiTModel") else {}
         options |= {
             "revision": revision,
@@ -137,7 +172,7 @@ def _load_strictly(location: str, classes: tuple[str, ...], revision: str | None
         }
         try:
             with _quiet():
-                model, report = getattr(transformers, name).from_pretrained(location, **options)
+                model, report = kind.from_pretrained(location, **options)
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise InputError(f"the weights of {location} cannot be loaded into {name}: {reason}") from error

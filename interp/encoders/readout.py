@@ -1,4 +1,4 @@
-"""From head values to the embedding: the exact decomposition of a class token behind a final LayerNorm.
+"""From head values to the embedding: the exact decomposition of an image's token behind a final norm.
 
 With the final LayerNorm's mean and standard deviation taken as each image's own constants, the embedding is
 linear in everything that was added to the residual stream (Gandelsman, Efros & Steinhardt 2024, section 3).
@@ -60,6 +60,9 @@ class Readout:
         norm_weight, norm_bias: (D,): the final LayerNorm's gamma and beta.
         projection: (D, P): into the joint space; the identity where the model has none.
         projection_bias: (P,).
+        centred: whether the final norm subtracts the mean, as LayerNorm does; not so behind an RMSNorm or none.
+
+    Layer scale is folded in: it multiplies the last axis of output_weight and output_bias.
     """
 
     output_weight: torch.Tensor
@@ -68,6 +71,7 @@ class Readout:
     norm_bias: torch.Tensor
     projection: torch.Tensor
     projection_bias: torch.Tensor
+    centred: bool = True
 
     @classmethod
     def of(cls, parts: Parts) -> Readout:
@@ -76,18 +80,26 @@ class Readout:
         def copy(tensor: torch.Tensor | None, *zeros: int) -> torch.Tensor:
             return torch.zeros(*zeros) if tensor is None else tensor.detach().float().cpu().clone()
 
-        norm, outputs = parts.final_norm, parts.output_projections
-        wide = len(norm.weight)  # type: ignore[arg-type]
-        projection = None if parts.projection is None else copy(parts.projection.weight).T  # type: ignore[arg-type]
-        joint = wide if projection is None else projection.shape[1]
+        norm, outputs, linear = parts.final_norm, parts.output_projections, parts.projection
+        wide = int(outputs[0].out_features)  # type: ignore[arg-type]
+        scales = torch.stack(
+            [torch.ones(wide) if s is None else copy(s).expand(wide) for s in parts.attention_scales]
+        )
+        if isinstance(linear, torch.nn.Parameter):
+            projection = copy(linear)
+        else:
+            projection = torch.eye(wide) if linear is None else copy(linear.weight).T  # type: ignore[arg-type]
         per_head = (parts.heads, parts.width)
+        weight = torch.stack([copy(o.weight).T.unflatten(0, per_head) for o in outputs])  # type: ignore[arg-type]
+        gamma = None if norm is None else norm.weight
         return cls(
-            output_weight=torch.stack([copy(o.weight).T.unflatten(0, per_head) for o in outputs]),  # type: ignore[arg-type]
-            output_bias=torch.stack([copy(o.bias, wide) for o in outputs]),  # type: ignore[arg-type]
-            norm_weight=copy(norm.weight),  # type: ignore[arg-type]
-            norm_bias=copy(norm.bias, wide),  # type: ignore[arg-type]
-            projection=torch.eye(wide) if projection is None else projection.contiguous(),
-            projection_bias=copy(getattr(parts.projection, "bias", None), joint),
+            output_weight=weight * scales[:, None, None],
+            output_bias=torch.stack([copy(o.bias, wide) for o in outputs]) * scales,  # type: ignore[arg-type]
+            norm_weight=torch.ones(wide) if gamma is None else copy(gamma),  # type: ignore[arg-type]
+            norm_bias=copy(getattr(norm, "bias", None), wide),
+            projection=projection.contiguous(),
+            projection_bias=copy(getattr(linear, "bias", None), projection.shape[1]),
+            centred=parts.centred,
         )
 
     @property
@@ -98,9 +110,9 @@ class Readout:
 
     @cached_property
     def outward(self) -> torch.Tensor:
-        """(D, P): final LayerNorm's centring, gamma and the projection in one matrix, before ÷ std."""
+        """(D, P): final norm's centring (if it has one), gamma and the projection in one matrix, before ÷ std."""
         carried = self.norm_weight[:, None] * self.projection
-        return carried - carried.mean(0)
+        return carried - carried.mean(0) if self.centred else carried
 
     @cached_property
     def folded(self) -> torch.Tensor:
@@ -131,7 +143,7 @@ class Readout:
             centering: LayerNorm's mean is linear, so with "own" each term loses its own mean; with
                 "shared" the total's mean is shared out equally over attention layers, MLPs and the first
                 residual, and an attention layer's share equally over its heads, as the original CLIP
-                decomposition does.
+                decomposition does. Behind a norm that does not centre, the two are the same.
 
         Raises:
             InputError: another centering.
@@ -143,7 +155,7 @@ class Readout:
         mlps = self.residual(record.mlp_values, std)
         first = self.residual(record.first, std)
         bias = self.bias(std)
-        if centering == "shared":
+        if centering == "shared" and self.centred:
             layers, n_heads = heads.shape[1:3]
             ones = (self.norm_weight @ self.projection).to(std.device) / std[
                 :, None
@@ -176,11 +188,12 @@ class Readout:
         """Write the weights as one safetensors file."""
         from safetensors.torch import save_file
 
-        save_file({f.name: getattr(self, f.name).contiguous() for f in fields(self)}, path)
+        save_file({f.name: torch.as_tensor(getattr(self, f.name)).contiguous() for f in fields(self)}, path)
 
     @classmethod
     def load(cls, path: Path) -> Readout:
-        """Read the weights back from `save`'s file."""
+        """Read the weights back from `save`'s file; one written before `centred` was kept is a LayerNorm's."""
         from safetensors.torch import load_file
 
-        return cls(**load_file(path))
+        found = load_file(path)
+        return cls(**{**found, "centred": bool(found.get("centred", True))})

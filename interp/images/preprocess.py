@@ -21,11 +21,15 @@ _FILTERS = {filter.name.lower(): filter for filter in Image.Resampling}
 _STEPS = ("do_resize", "do_center_crop", "do_rescale", "do_normalize")
 _NO_EFFECT = {"image_processor_type", "feature_extractor_type", "processor_class", "_valid_processor_keys"}
 _NO_EFFECT |= {"use_square_size"}  # read by the processor's own constructor
+_SAME_FOR_IMAGES = {"BeitImageProcessorPil"}  # what it changes concerns segmentation maps
 
 
 @dataclass(frozen=True)
 class Preprocessing:
     """Resize, centre crop and normalisation, equal to the Pillow backend of `transformers`.
+
+    DINOv3's processor exists for torchvision alone and resizes unrounded values, where Pillow rounds to grey
+    levels: its pixels are met within one level.
 
     Attributes:
         resize: the shorter edge in pixels (the longer edge keeps the ratio, rounded down), or (height,
@@ -130,7 +134,7 @@ class Preprocessing:
         ancestors = kind.__mro__[: kind.__mro__.index(PilBackend)]
         own = {name for c in ancestors for name, value in vars(c).items() if inspect.isfunction(value)}
         changed = sorted(name for name in own - {"__init__"} if hasattr(PilBackend, name))
-        if changed:
+        if changed and kind.__name__ not in _SAME_FOR_IMAGES:
             raise InputError(
                 f"{kind.__name__} has its own {', '.join(changed)}, which is not reproduced here"
             )
@@ -259,11 +263,24 @@ def _processor_class(config: Mapping[str, Any]) -> Any:
             )
         return PilBackend
     base = named.replace("FeatureExtractor", "ImageProcessor").removesuffix("Fast").removesuffix("Pil")
+    if base == "DINOv3ViTImageProcessor":
+        return _dinov3_processor()
     kind = getattr(transformers, f"{base}Pil", None)
     if not (inspect.isclass(kind) and issubclass(kind, PilBackend)):
         known = [name.removesuffix("Pil") for name in dir(transformers) if name.endswith("ImageProcessorPil")]
         raise unknown_name("image processor", named, known)
     return kind
+
+
+def _dinov3_processor() -> Any:
+    """The defaults of `DINOv3ViTImageProcessor` on the Pillow backend, which `transformers` has no class for."""
+    from transformers.image_processing_backends import PilBackend
+    from transformers.utils.constants import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+    steps = {"do_resize": True, "do_rescale": True, "do_normalize": True}
+    defaults = {"resample": Image.Resampling.BILINEAR, "size": {"height": 224, "width": 224}}
+    colours = {"image_mean": IMAGENET_DEFAULT_MEAN, "image_std": IMAGENET_DEFAULT_STD}
+    return type("DINOv3ViTImageProcessorPil", (PilBackend,), {**steps, **defaults, **colours})
 
 
 def _shorter_edge_to(edge: int, image: Image.Image) -> tuple[int, int]:

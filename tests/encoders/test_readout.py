@@ -18,29 +18,28 @@ def encoder_of(name: str, seed: int = 0) -> Encoder:
     return Encoder(make(name, seed), Preprocessing.clip(32), name=name)
 
 
-@settings(max_examples=25, deadline=None)
-@given(
-    name=st.sampled_from(sorted(FAMILIES)),
-    seed=st.integers(0, 99),
-    centering=st.sampled_from(["own", "shared"]),
-)
+@pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 99), centering=st.sampled_from(["own", "shared"]))
 def test_parts_sum_to_the_models_own_embedding(name, seed, centering):
     encoder = encoder_of(name, seed)
     pixels = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
     parts = encoder.decompose(pixels, centering)
     torch.testing.assert_close(parts.embedding, run(encoder.model, pixels))
     assert parts.error().max() <= 1e-5
-    assert parts.heads.shape == (4, 4, 3, encoder.width)
+    layers = 1 if encoder.recorder.parts.family.pooling == "attention" else 4
+    assert parts.heads.shape == (4, layers, 3, encoder.width)
 
 
-def test_every_part_matters(model, pixels):
+def test_every_part_matters(any_model, pixels):
     """No term is near zero, so the sum could not hold with one of them forgotten."""
-    encoder = Encoder(model, Preprocessing.clip(32), name="tiny")
+    encoder = Encoder(any_model, Preprocessing.clip(32), name="tiny")
     parts = encoder.decompose(pixels)
     smallest = 1e-3 * parts.embedding.norm(dim=-1)
     assert (parts.heads.norm(dim=-1).amin((1, 2)) > smallest).all()
-    assert (parts.mlps.norm(dim=-1).amin(1) > smallest).all()
-    assert (parts.first.norm(dim=-1) > smallest).all()
+    assert encoder.recorder.parts.mlps == () or (parts.mlps.norm(dim=-1).amin(1) > smallest).all()
+    pooled = encoder.recorder.parts.family.pooling == "attention"
+    assert pooled or (parts.first.norm(dim=-1) > smallest).all()
     assert (parts.bias.norm(dim=-1) > smallest).all()
 
 
@@ -72,7 +71,9 @@ def test_a_head_embedding_is_what_the_embedding_loses_with_that_head(pixels):
     )
 
 
-@pytest.mark.parametrize("name", ["clip-gelu", "clip-without-projection", "vit", "deit"])
+@pytest.mark.parametrize(
+    "name", ["clip-gelu", "clip-without-projection", "vit", "deit", "dinov2", "dinov3-gated", "beit"]
+)
 def test_class_tokens_equal_the_models_hidden_states(name, pixels):
     encoder = encoder_of(name)
     record = encoder.record(pixels)

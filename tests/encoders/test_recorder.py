@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tiny_models
 import torch
 from torch import nn
 
@@ -12,8 +13,7 @@ from interp.errors import InputError
 
 
 def forward(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    call = getattr(model, "get_image_features", model)
-    output = call(pixel_values=pixels)
+    output = tiny_models.forward(model, pixels)
     return output if isinstance(output, torch.Tensor) else output[0]
 
 
@@ -21,53 +21,53 @@ def hooks(model: nn.Module) -> int:
     return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules())
 
 
-def test_output_is_bit_identical_under_the_hooks(model, pixels):
+def test_output_is_bit_identical_under_the_hooks(any_model, pixels):
     with torch.inference_mode():
-        plain = forward(model, pixels)
-        with HeadRecorder(model):
-            hooked = forward(model, pixels)
+        plain = forward(any_model, pixels)
+        with HeadRecorder(any_model):
+            hooked = forward(any_model, pixels)
     assert torch.equal(plain, hooked)
 
 
-def test_hooks_leave_after_use_and_after_an_exception(model, pixels):
-    with pytest.raises(ZeroDivisionError), HeadRecorder(model):
-        assert hooks(model) > 0
+def test_hooks_leave_after_use_and_after_an_exception(any_model, pixels):
+    with pytest.raises(ZeroDivisionError), HeadRecorder(any_model):
+        assert hooks(any_model) > 0
         raise ZeroDivisionError
-    assert hooks(model) == 0
-    with pytest.raises((RuntimeError, ValueError)), HeadRecorder(model):
-        forward(model, pixels[:, :2])
-    assert hooks(model) == 0
+    assert hooks(any_model) == 0
+    with pytest.raises((RuntimeError, ValueError)), HeadRecorder(any_model):
+        forward(any_model, pixels[:, :2])
+    assert hooks(any_model) == 0
 
 
-def test_several_passes_are_taken_in_order(model, pixels):
-    with torch.inference_mode(), HeadRecorder(model) as recorder:
-        forward(model, pixels[:2])
-        forward(model, pixels[2:])
+def test_several_passes_are_taken_in_order(any_model, pixels):
+    with torch.inference_mode(), HeadRecorder(any_model) as recorder:
+        forward(any_model, pixels[:2])
+        forward(any_model, pixels[2:])
         together = recorder.take()
-        forward(model, pixels[:2])
+        forward(any_model, pixels[:2])
         first = recorder.take()
     assert len(together) == 5
     torch.testing.assert_close(together.head_values[:2], first.head_values)
     torch.testing.assert_close(together.embedding[:2], first.embedding)
 
 
-def test_a_pass_cut_off_half_way_is_not_taken(model, pixels):
-    with torch.inference_mode(), HeadRecorder(model) as recorder:
+def test_a_pass_cut_off_half_way_is_not_taken(any_model, pixels):
+    with torch.inference_mode(), HeadRecorder(any_model) as recorder:
         with pytest.raises(InputError, match="run the model"):
             recorder.take()
-        boom = recorder.parts.mlps[1].register_forward_pre_hook(lambda *_: 1 / 0)
+        boom = recorder.parts.embeds.register_forward_pre_hook(lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            forward(model, pixels)
+            forward(any_model, pixels)
         boom.remove()
         with pytest.raises(InputError, match="nothing complete"):
             recorder.take()
-        forward(model, pixels)
+        forward(any_model, pixels)
         assert len(recorder.take()) == 5
 
 
-def test_record_does_not_keep_the_whole_token_tensors_alive(model, pixels):
-    with torch.inference_mode(), HeadRecorder(model) as recorder:
-        forward(model, pixels[:1])
+def test_record_does_not_keep_the_whole_token_tensors_alive(any_model, pixels):
+    with torch.inference_mode(), HeadRecorder(any_model) as recorder:
+        forward(any_model, pixels[:1])
         held = [t for tensors in recorder._caught.values() for t in tensors]
     assert all(t.untyped_storage().nbytes() == t.numel() * t.element_size() for t in held)
 
