@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import nn
 
 from interp.encoders.encoder import Encoder
-from interp.encoders.family import Family, find_parts
+from interp.encoders.families import Family
+from interp.encoders.family import find_parts
 from interp.encoders.layout import HeadLayout
+from interp.encoders.multihead import head_values
 from interp.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 
 @contextmanager
@@ -33,7 +33,9 @@ def pruned(
 
     The values z that a head hands to the output projection W_O become zero for every token, which is what zero columns
     of W_O would do ("prune_heads" of Kuznetsov et al. 2024, arXiv 2410.08113); the projection's bias stays. What a
-    `HeadRecorder` records meanwhile is the pruned pass, whose parts sum to the pruned embedding.
+    `HeadRecorder` records meanwhile is the pruned pass, whose parts sum to the pruned embedding. (A
+    `torch.nn.MultiheadAttention` never calls its output projection: there what it gives is corrected, and the recorder
+    still sees the head's values.)
 
     Args:
         model: an `Encoder`, or any model that a `HeadRecorder` knows.
@@ -66,13 +68,14 @@ def pruned(
         for layer, places in by_layer.items():
             inside = [numbers[place] % layout.heads for place in places]
             put = None if values is None else values[places]
-            hook = _replacing(inside, put, layout)
-            handles.append(
-                # first of all hooks, so that a recorder sees what the projection reads
-                parts.output_projections[layer].register_forward_pre_hook(
-                    hook, with_kwargs=True, prepend=True
-                )
-            )
+            # first of all hooks, so that a recorder sees what comes of it
+            first: dict[str, Any] = {"with_kwargs": True, "prepend": True}
+            attention = parts.attentions[layer]
+            if isinstance(attention, nn.MultiheadAttention):
+                handles.append(attention.register_forward_hook(_correcting(inside, put, layout), **first))
+            else:
+                hook = _replacing(inside, put, layout)
+                handles.append(parts.output_projections[layer].register_forward_pre_hook(hook, **first))
         yield
     finally:
         for handle in handles:
@@ -104,5 +107,19 @@ def _replacing(inside: list[int], put: torch.Tensor | None, layout: HeadLayout) 
         for place, head in enumerate(inside):
             each[..., head, :] = 0 if put is None else put[place].to(z)
         return ((z, *args[1:]), kwargs) if name is None else (args, {**kwargs, name: z})
+
+    return hook
+
+
+def _correcting(inside: list[int], put: torch.Tensor | None, layout: HeadLayout) -> Any:
+    """A forward hook that adds what other values of some heads would change in a MultiheadAttention's output."""
+
+    def hook(attention: nn.MultiheadAttention, args: tuple, kwargs: dict, output: tuple) -> tuple:
+        z = head_values(attention, args, kwargs, slice(None)).unflatten(-1, (layout.heads, layout.width))
+        z = z[..., inside, :]
+        weight = attention.out_proj.weight.unflatten(1, (layout.heads, layout.width))[:, inside]
+        wanted = 0 if put is None else (put.transpose(0, 1) if put.ndim == 3 else put).to(z)
+        change = torch.einsum("ntkd,mkd->ntm", wanted - z, weight)
+        return (output[0] + (change if attention.batch_first else change.transpose(0, 1)), *output[1:])
 
     return hook

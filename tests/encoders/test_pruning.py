@@ -6,21 +6,26 @@ import copy
 
 import pytest
 import torch
-from tiny_models import make
+from tiny_models import make, run
 from torch import nn
 
 from interp.encoders.encoder import Encoder
-from interp.encoders.family import find_parts
+from interp.encoders.family import Parts, find_parts
 from interp.encoders.pruning import pruned
 from interp.errors import InputError
 from interp.images.preprocess import Preprocessing
 
-SOME = ["L0.H1", "L2.H0", "L2.H2", "L3.H1"]
+LAYER_NORM_BEHIND_A_CLASS_TOKEN = ["clip-gelu", "clip-without-projection", "vit", "vit-no-qkv-bias", "deit"]
 
 
-def forward(model: nn.Module, pixels: torch.Tensor) -> torch.Tensor:
-    output = getattr(model, "get_image_features", model)(pixel_values=pixels)
-    return output if isinstance(output, torch.Tensor) else output[0]
+def some_heads(parts: Parts) -> list[tuple[int, int]]:
+    """A head of the first layer, and the first and last one of the last layer."""
+    last = len(parts.blocks) - 1
+    return list(dict.fromkeys([(0, 1), (last, 0), (last, parts.heads - 1)]))
+
+
+def names(heads: list[tuple[int, int]]) -> list[str]:
+    return [f"L{layer}.H{head}" for layer, head in heads]
 
 
 def hooks(model: nn.Module) -> int:
@@ -35,50 +40,63 @@ def test_pruning_is_what_zero_columns_of_the_output_projection_do(model, pixels)
     cut = copy.deepcopy(model)
     parts = find_parts(cut)
     with torch.no_grad():
-        for name in SOME:
-            layer, head = int(name[1]), int(name[-1])
+        for layer, head in some_heads(parts):
             weight = parts.output_projections[layer].weight
             weight[:, head * parts.width : (head + 1) * parts.width] = 0
-    with torch.inference_mode(), pruned(model, SOME):
-        found = forward(model, pixels)
-    with torch.inference_mode():
-        torch.testing.assert_close(found, forward(cut, pixels), rtol=1e-4, atol=1e-5)
+    with pruned(model, names(some_heads(parts))):
+        found = run(model, pixels)
+    scale = run(model, pixels).abs().max()
+    torch.testing.assert_close(found, run(cut, pixels), rtol=0, atol=2e-5 * float(scale))
+    assert (found - run(model, pixels)).abs().max() > 1e-3 * scale
 
 
 def test_without_all_heads_of_a_layer_its_attention_gives_its_bias(model, pixels):
     parts = find_parts(model)
+    output, attention = parts.output_projections[-1], parts.attentions[-1]
     seen: list[torch.Tensor] = []
-    listening = parts.output_projections[1].register_forward_hook(lambda _m, _a, out: seen.append(out))
-    with torch.inference_mode(), pruned(model, [f"L1.H{h}" for h in range(parts.heads)]):
-        forward(model, pixels)
+
+    def keep(_module, _args, given):
+        seen.append((given[0] if isinstance(given, tuple) else given).clone())
+
+    last = len(parts.blocks) - 1
+    with pruned(model, [f"L{last}.H{h}" for h in range(parts.heads)]):
+        heard = attention if isinstance(attention, nn.MultiheadAttention) else output
+        listening = heard.register_forward_hook(keep)
+        run(model, pixels)
     listening.remove()
-    bias = parts.output_projections[1].bias
-    torch.testing.assert_close(seen[0], bias.expand_as(seen[0]))
+    bias = torch.zeros(output.out_features) if output.bias is None else output.bias
+    torch.testing.assert_close(seen[0], bias.expand_as(seen[0]), rtol=0, atol=1e-4)
 
 
 def test_hooks_leave_also_after_an_exception_and_the_model_is_as_before(model, pixels):
-    with torch.inference_mode():
-        before = forward(model, pixels)
-        with pytest.raises(ZeroDivisionError), pruned(model, SOME):
-            assert hooks(model) == 3
-            assert not torch.allclose(forward(model, pixels), before)
-            raise ZeroDivisionError
-        assert hooks(model) == 0
-        assert torch.equal(forward(model, pixels), before)
+    before = run(model, pixels)
+    chosen = some_heads(find_parts(model))
+    with pytest.raises(ZeroDivisionError), pruned(model, names(chosen)):
+        assert hooks(model) == len({layer for layer, _ in chosen})
+        assert not torch.equal(run(model, pixels), before)
+        raise ZeroDivisionError
+    assert hooks(model) == 0
+    assert torch.equal(run(model, pixels), before)
 
 
 def test_the_parts_of_a_pruned_pass_sum_to_the_pruned_embedding(model, pixels):
     encoder = encoder_of(model)
-    with pruned(encoder, SOME):
+    found = encoder.recorder.parts
+    if isinstance(found.attentions[0], nn.MultiheadAttention):
+        pytest.skip(
+            "a MultiheadAttention is corrected behind the projection; the recorder sees what is before it"
+        )
+    with pruned(encoder, names(some_heads(found))):
         parts = encoder.decompose(pixels)
-    assert parts.error().max() < 1e-5
-    for name in SOME:
-        assert not parts.heads[:, int(name[1]), int(name[-1])].any()
+    assert parts.error().max() < 2e-5
+    for layer, head in some_heads(found):
+        assert not parts.heads[:, layer, head].any()
 
 
-def test_a_head_of_the_last_layer_acts_through_its_mlp_and_the_final_norm_alone(model, pixels):
+@pytest.mark.parametrize("family", LAYER_NORM_BEHIND_A_CLASS_TOKEN)
+def test_a_head_of_the_last_layer_acts_through_its_mlp_and_the_final_norm_alone(family, pixels):
     """(pruned - constant) · std' = (embedding without the head - constant) · std + (MLP' - MLP) carried outward."""
-    encoder, head = encoder_of(model), 1
+    encoder, head = encoder_of(make(family)), 1
     readout = encoder.readout
     plain = encoder.record(pixels)
     with pruned(encoder, [f"L3.H{head}"]):
@@ -92,32 +110,39 @@ def test_a_head_of_the_last_layer_acts_through_its_mlp_and_the_final_norm_alone(
     assert (cut.embedding - stored).abs().max() > 1e-3
 
 
-def test_a_heads_own_values_put_back_change_nothing(model, pixels):
-    parts, one = find_parts(model), pixels[:1]
+@pytest.mark.parametrize("family", ["vit", "clip-gelu", "torchvision", "open-clip"])
+def test_a_heads_own_values_put_back_change_nothing(family, pixels):
+    from interp.encoders.multihead import head_values
+
+    model, one = make(family), pixels[:1]
+    parts = find_parts(model)
     seen: list[torch.Tensor] = []
 
-    def keep(_module, args, kwargs):
-        seen.append(args[0] if args else next(iter(kwargs.values())))
+    def keep(module, args, kwargs):
+        if isinstance(module, nn.MultiheadAttention):
+            seen.append(head_values(module, args, kwargs, slice(None)))
+        else:
+            seen.append(args[0])
 
-    listening = parts.output_projections[2].register_forward_pre_hook(keep, with_kwargs=True)
-    with torch.inference_mode():
-        plain = forward(model, one)
+    fused = isinstance(parts.attentions[1], nn.MultiheadAttention)
+    heard = parts.attentions[1] if fused else parts.output_projections[1]
+    listening = heard.register_forward_pre_hook(keep, with_kwargs=True)
+    plain = run(model, one)
     listening.remove()
     z = seen[0][0].unflatten(-1, (parts.heads, parts.width))  # (tokens, h, d)
-    with torch.inference_mode(), pruned(model, ["L2.H2", "L2.H0"], values=z[:, [2, 0]].transpose(0, 1)):
-        torch.testing.assert_close(forward(model, one), plain)
+    with pruned(model, ["L1.H2", "L1.H0"], values=z[:, [2, 0]].transpose(0, 1)):
+        torch.testing.assert_close(run(model, one), plain, rtol=1e-4, atol=1e-4)
 
 
 def test_values_of_two_axes_stand_for_every_token(pixels):
     model = make("vit")
     mean = torch.randn(1, 16, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        with pruned(model, ["L1.H0"], values=mean):
-            short = forward(model, pixels)
-        with pruned(model, ["L1.H0"], values=mean[:, None].expand(1, 17, 16)):
-            long = forward(model, pixels)
-        with pruned(model, ["L1.H0"]):
-            zero = forward(model, pixels)
+    with pruned(model, ["L1.H0"], values=mean):
+        short = run(model, pixels)
+    with pruned(model, ["L1.H0"], values=mean[:, None].expand(1, 17, 16)):
+        long = run(model, pixels)
+    with pruned(model, ["L1.H0"]):
+        zero = run(model, pixels)
     torch.testing.assert_close(short, long)
     assert not torch.allclose(short, zero)
 
