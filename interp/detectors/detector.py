@@ -43,7 +43,8 @@ class Detector:
     Attributes:
         name: which arm it is, such as `selected_heads`.
         features: what it reads from a store: embedding, heads, layers.
-        model: a `LinearScore`, or any fitted scikit-learn classifier or pipeline.
+        model: a `LinearScore`, or any fitted scikit-learn classifier or pipeline; on arrays or on frames, with labels
+            0 and 1 or "real" and "fake".
         threshold: score above which an image is called fake; chosen on select rows.
         key: provenance of the features it was fitted on (encoder, preprocessing, equalisation).
         notes: what it was fitted on, the heads or coordinates it keeps, and where its encoder was loaded from.
@@ -71,7 +72,9 @@ class Detector:
         usable = store.usable
         scores = np.full(len(store), np.nan)
         if usable.any():
-            scores[usable] = responses(self.model, store.features(self.features)[usable])
+            named = hasattr(self.model, "feature_names_in_")
+            X = store.frame(self.features) if named else store.features(self.features)
+            scores[usable] = responses(self.model, X[usable])
         table.insert(0, "score", scores)
         verdict = np.where(scores > self.threshold, "fake", "real")
         table.insert(1, "verdict", np.where(usable, verdict, ""))
@@ -104,11 +107,16 @@ class Detector:
         return folder
 
 
-def responses(model: Any, X: np.ndarray) -> np.ndarray:
-    """Scores (n,) of rows (n, p): a model's decision function, or its probability of class 1 where it has none."""
+def responses(model: Any, X: Any) -> np.ndarray:
+    """Scores (n,) of rows (n, p), high for fakes: a model's decision function, or its probability where it has none.
+
+    Fakes are its second class, or the first one where the second is called "real".
+    """
+    flipped = list(getattr(model, "classes_", ()))[1:] == ["real"]
     if hasattr(model, "decision_function"):
-        return np.asarray(model.decision_function(X))
-    return np.asarray(model.predict_proba(X))[:, 1]
+        scores = np.asarray(model.decision_function(X))
+        return -scores if flipped else scores
+    return np.asarray(model.predict_proba(X))[:, 0 if flipped else 1]
 
 
 def load_detector(folder: str | Path, trusted: Sequence[str] = ()) -> Detector:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
+from interp.analysis.coordinate_removal import CoordinateRemoval
 from interp.analysis.head_selection import HeadSelection
 from interp.detectors.detector import Detector, LinearScore, load_detector, responses
+from interp.detectors.linear import LinearDetector
 from interp.errors import InputError
 from interp.evaluation.arms import Arm, default_arms
 from interp.evaluation.final import final_detector
@@ -74,6 +79,30 @@ def test_any_scikit_learn_classifier_is_an_arm_and_is_kept_with_skops(classifier
     kept = detector.model[0].transform(X)
     alone = clone(classifier).fit(kept[split.train], y[split.train])
     np.testing.assert_allclose(again["score"], responses(alone, kept))
+
+
+@pytest.mark.parametrize("classifier", [LinearDetector(), GaussianNB(), LogisticRegression()])
+@pytest.mark.parametrize("transformer", [HeadSelection(k=2), CoordinateRemoval(max_removed=2)], ids=str)
+def test_a_pipeline_fitted_on_a_frame_with_names_for_labels_is_kept(
+    classifier, transformer, small_run, tmp_path
+):
+    store, protocol = small_run.result.store, small_run.result.protocol
+    split, X, labels = protocol.final_split(), store.frame("heads"), store.rows["label"]
+    rows = np.union1d(split.train, split.select)
+    transformer = clone(transformer).fit(X.iloc[rows], labels.iloc[rows], part=split.part[rows])
+    y = (labels == "fake").to_numpy(int)
+    scores = {}
+    for name, given in (("words", labels.to_numpy()), ("numbers", y)):
+        fitted = clone(classifier).fit(transformer.transform(X.iloc[rows]), given[rows])
+        model = make_pipeline(transformer, fitted)
+        detector = Detector(name, "heads", model, 0.0, store.key)
+        detector.save(tmp_path / name)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # names of columns that do not arrive
+            scores[name] = load_detector(tmp_path / name).score(store)
+        pd.testing.assert_frame_equal(scores[name], detector.score(store))
+    np.testing.assert_allclose(scores["words"]["score"], scores["numbers"]["score"], rtol=1e-6, atol=1e-9)
+    assert roc_auc_score(y, scores["words"]["score"]) > 0.5
 
 
 def test_a_type_that_is_not_trusted_is_named(tmp_path, small_run):
