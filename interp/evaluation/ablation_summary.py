@@ -162,7 +162,7 @@ class Ablation:
         keys, auc = self._cells
         found = self._interval(keys, auc[:, 0])
         if found.reason:
-            return f"no interval: {found.reason}"
+            return f"nothing ({found.reason})"
         return "other train and test families" if self._several_train(keys) else "other test families"
 
     @property

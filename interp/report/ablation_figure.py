@@ -1,4 +1,4 @@
-"""The figure of an ablation: what each value of each factor is worth, the other factors alike. Readable in grey."""
+"""What an ablation leaves behind: a figure of each choice with the others alike, readable in grey; tables; words."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TITLES = {
     "heads": "heads kept",
     "removal": "removed",
     "C": "penalty's C",
-    "aggregate": "heads put\ntogether by",
-    "normalise": "columns\nnormalised",
+    "aggregate": "heads joined by",
+    "normalise": "columns scaled",
 }
 SIDES = {
     "delta": ("to the plain embedding", "low", "high"),
@@ -56,23 +56,45 @@ def draw_ablation(ablation: Ablation, path: str | Path | None = None) -> Figure:
         for axis, side in zip(row, SIDES, strict=True):
             _dots(axis, group, side)
         row[0].set_yticks(range(len(group)), group["value"])
-        row[0].set_ylabel(TITLES[factor], rotation=0, ha="right", va="center", labelpad=10)
+        title = f"{TITLES[factor]}\n({group['settings'][0]} settings)"
+        row[0].set_ylabel(title, rotation=0, ha="right", va="center", labelpad=10, fontsize=9)
         row[1].set_yticks(range(len(group)), [])
     for axis, (title, *_) in zip(axes[0], SIDES.values(), strict=True):
         axis.set_title(title, fontsize=9.5)
+    for axis in axes[:-1].ravel():
+        axis.spines["bottom"].set_visible(False)
+        axis.tick_params(axis="x", length=0)
+    figure.align_ylabels(axes[:, 0])
     for axis in axes[-1]:
         axis.set_xlabel("difference in mean AUC", fontsize=9)
         axis.locator_params(axis="x", nbins=5)
     figure.suptitle("Each choice, the others alike: AUC on unseen generators", fontsize=10.5)
-    figure.supxlabel(f"dots: means; bars: 95 %, {ablation.interval_over}", fontsize=8, color="0.3")
+    note = "dots: means over the settings of the other choices; open: what the others are compared with\n"
+    figure.supxlabel(f"{note}bars: 95 % over {ablation.interval_over}", fontsize=8, color="0.3")
     if path is not None:
         save_figure(figure, Path(path))
     return figure
 
 
+def write_ablation(ablation: Ablation, out: str | Path) -> None:
+    """Write ablation.csv, summary.csv, effects.csv, ablation.png (where something varies) and ablation.md."""
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    ablation.table.to_csv(out / "ablation.csv", index=False)
+    ablation.summary().to_csv(out / "summary.csv", index=False)
+    effects = ablation.effects()
+    effects.to_csv(out / "effects.csv", index=False)
+    if effects["factor"].duplicated().any():
+        draw_ablation(ablation, out / "ablation.png")
+    lines = [f"- {line}" if line else "" for line in ablation.words.splitlines()]
+    (out / "ablation.md").write_text("\n".join(["# Ablation", "", *lines, ""]))
+
+
 def _dots(axis: Axes, group: pd.DataFrame, side: str) -> None:
     _, low, high = SIDES[side]
-    axis.axvline(0, color="0.6", linewidth=1, zorder=0)
+    axis.grid(axis="x", color="0.9", linewidth=0.8)
+    axis.set_axisbelow(True)
+    axis.axvline(0, color="0.5", linewidth=1.2, zorder=1)
     for place, row in group.iterrows():
         reference = side == "change" and place == 0
         if not reference and np.isfinite(row[low]):
