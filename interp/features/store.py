@@ -128,6 +128,7 @@ class FeatureStore:
             "heads": lambda: self.layout.columns,
             "layers": lambda: [f"L{layer}.{i}" for layer in layers for i in range(D)],
             "next_to_last": lambda: [f"D.{i}" for i in range(D)],
+            "embedding_and_heads": lambda: [*self.columns("embedding"), *self.layout.columns],
             "embedding_and_heads": lambda: [*(f"P.{i}" for i in range(P)), *self.layout.columns],
         }
         if kind not in names:

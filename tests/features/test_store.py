@@ -9,7 +9,7 @@ from interp.encoders.layout import HeadLayout
 from interp.errors import InputError
 
 
-@pytest.mark.parametrize("kind", ["heads", "embedding", "layers", "next_to_last"])
+@pytest.mark.parametrize("kind", ["heads", "embedding", "layers", "next_to_last", "embedding_and_heads"])
 def test_a_frame_holds_the_features_under_their_names(kind, small_run):
     store = small_run.result.store
     frame = store.frame(kind)
