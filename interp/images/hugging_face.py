@@ -104,7 +104,7 @@ def _source(
             f"give one split, such as dataset[{next(iter(dataset), 'train')!r}], not all of them"
         )
     features = getattr(dataset, "features", None) or {}
-    kind = features.get(image)
+    kind: Any = features.get(image)
     if type(kind).__name__ == "Image" and getattr(kind, "decode", False):
         rows = rows.cast_column(image, type(kind)(decode=False))
     return rows, getattr(features.get(label or ""), "names", None) or (), origin
