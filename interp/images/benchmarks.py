@@ -6,6 +6,7 @@ guess. "Verified" below means read in the benchmark's own repository; all else i
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 
@@ -97,6 +98,7 @@ def genimage(image: ImagePath) -> Row | None:
     return row | {"label": "real"}
 
 
+@functools.cache
 def _genimage_generator(folder: str) -> str:
     letters = re.sub(r"[^a-z0-9]", "", folder)
     return next((name for end, name in _GENIMAGE.items() if letters.endswith(end)), "")

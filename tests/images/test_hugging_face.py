@@ -192,3 +192,12 @@ def test_the_real_package_gives_the_original_bytes(streaming: bool, tmp_path: Pa
     assert len(first) == 1 and not images.table["recoded"].any()
     assert [images.path(key).read_bytes() for key in images.keys] == originals
     assert images.table["label"].tolist() == ["fake", "real", "real", "fake"]
+
+
+def test_a_stream_that_does_not_know_its_columns_yet_keeps_bytes_too(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the package datasets is not installed")
+    rows = [{"image": {"bytes": encoded(i), "path": None}, "label": i % 2} for i in range(3)]
+    dataset = datasets.IterableDataset.from_generator(lambda: iter(rows))
+    assert dataset.features is None
+    images = ImageSet.from_hugging_face(dataset, folder=tmp_path, progress=False)
+    assert [images.path(key).read_bytes() for key in images.keys] == [encoded(i) for i in range(3)]

@@ -142,8 +142,11 @@ def test_every_image_of_a_benchmark_is_one_row_that_says_what_it_is(
         assert row.get("split", "") == split, key
 
 
-def test_every_layout_has_a_miniature() -> None:
+def test_every_layout_has_a_miniature_and_a_line_in_the_documentation() -> None:
     assert set(TREES) == set(LAYOUTS)
+    lines = (Path(__file__).parents[2] / "docs/data.md").read_text(encoding="utf-8").splitlines()
+    rows = {line.split("|")[1].strip(" `") for line in lines if line.startswith("| `")}
+    assert rows == {*LAYOUTS, "grip-list"}
 
 
 PARTS = [
