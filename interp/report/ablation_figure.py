@@ -56,7 +56,8 @@ def draw_ablation(ablation: Ablation, path: str | Path | None = None) -> Figure:
         for axis, side in zip(row, SIDES, strict=True):
             _dots(axis, group, side)
         row[0].set_yticks(range(len(group)), group["value"])
-        title = f"{TITLES[factor]}\n({group['settings'][0]} settings)"
+        many = int(group["settings"][0])
+        title = f"{TITLES[factor]}\n({many} setting{'s' if many > 1 else ''})"
         row[0].set_ylabel(title, rotation=0, ha="right", va="center", labelpad=10, fontsize=9)
         row[1].set_yticks(range(len(group)), [])
     for axis, (title, *_) in zip(axes[0], SIDES.values(), strict=True):
@@ -67,7 +68,7 @@ def draw_ablation(ablation: Ablation, path: str | Path | None = None) -> Figure:
     figure.align_ylabels(axes[:, 0])
     for axis in axes[-1]:
         axis.set_xlabel("difference in mean AUC", fontsize=9)
-        axis.locator_params(axis="x", nbins=5)
+        axis.locator_params(axis="x", nbins=4)
     figure.suptitle("Each choice, the others alike: AUC on unseen generators", fontsize=10.5)
     note = "dots: means over the settings of the other choices; open: what the others are compared with\n"
     figure.supxlabel(f"{note}bars: 95 % over {ablation.interval_over}", fontsize=8, color="0.3")
