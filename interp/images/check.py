@@ -142,11 +142,17 @@ def _facts(paths: list[str], n_jobs: int, cache: Path | None, timeout: float, pr
     todo = [
         i for i, (path, stamp) in enumerate(zip(paths, stamps, strict=True)) if (path, *stamp) not in known
     ]
+    size = sum(max(0, stamps[i][0]) for i in todo) / 1e6
     looked = map_isolated(look_at, [paths[i] for i in todo], n_jobs=n_jobs, timeout=timeout)
     saved = time.monotonic()
     try:
         for at, facts, reason in tqdm(
-            looked, total=len(todo), unit="image", desc="checking", mininterval=0.5, disable=not progress
+            looked,
+            total=len(todo),
+            unit="image",
+            desc=f"checking {size:,.0f} MB",
+            mininterval=0.5,
+            disable=not (progress and todo),
         ):
             known[(paths[todo[at]], *stamps[todo[at]])] = facts if facts else _unread(reason)
             if cache and time.monotonic() - saved > _SAVE_EVERY:

@@ -20,7 +20,8 @@ _REMEDIES = {
 def check_text(check: Check, most: int) -> str:
     """All findings, with at most `most` examples of each."""
     parts = [_head(check), *_unreadable(check, most), *_copies(check, most), *_giveaways(check, most)]
-    return "\n".join([*parts, "", _classes(check).to_string(index=False)])
+    classes = _classes(check)
+    return "\n".join([*parts, *([] if classes.empty else ["", classes.to_string(index=False)])])
 
 
 def _head(check: Check) -> str:

@@ -172,3 +172,11 @@ def test_a_decoder_that_dies_is_an_unreadable_image(
     check = check_images(planted, n_jobs=2, progress=False)
     assert check.unreadable.loc["fake3.png", "error"] == "the decoder crashed (exit code 3)"
     assert len(check.unreadable) == 3
+
+
+def test_a_set_of_nothing_but_damage_is_checked_too(tmp_path: Path) -> None:
+    for name in ("a.png", "b.jpg"):
+        (tmp_path / name).write_text("no image")
+    for _ in range(2):
+        check = check_images(ImageSet.open(tmp_path), n_jobs=1, cache=tmp_path / "c.parquet", progress=False)
+        assert check.exit_code == 3 and "2 unreadable" in check.text()
