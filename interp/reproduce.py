@@ -108,7 +108,8 @@ def reproduce(
         out: folder of the results; a run that was cut off goes on there.
         encoder: where the encoder lies, if not on the hub under the entry's own name.
         head: file of the released head, for entries that score with one.
-        tables_from: compare the tables of a run that exists already, and run nothing.
+        tables_from: compare the tables of a run that exists already, and run nothing; without `out` the verdict is
+            written there.
         device: cpu, cuda or mps; by default the best there is.
         workers: decoding processes; jobs: fitting processes; by default one for each core.
         progress: show bars.
@@ -132,7 +133,7 @@ def reproduce(
     looking = _encoder(entry, encoder, device)
     options = {"workers": workers, "progress": progress}
     if released is not None:
-        looking = _prepared(looking, released)
+        looking = released.prepare(looking)
         _score(entry, _images(entry, data, folder), looking, released, folder, options)
     else:
         from interp.main_job import run
@@ -249,18 +250,3 @@ def _head(entry: Entry, given: str | Path | None) -> ReleasedHead:
             "head= (--head FILE)"
         )
     return load_released_head(given, entry.steps["kind"])
-
-
-def _prepared(encoder: Encoder, head: ReleasedHead) -> Encoder:
-    """The encoder with the preprocessing of the head's authors, if it is the one that the head was fitted to."""
-    from interp.encoders.encoder import Encoder
-
-    head.check_encoder(encoder)
-    prepared = head.fitting.preprocessing
-    made_by = {
-        "name": encoder.name,
-        "revision": encoder.revision,
-        "device": encoder.device,
-        "dtype": encoder.dtype,
-    }
-    return encoder if encoder.preprocessing == prepared else Encoder(encoder.model, prepared, **made_by)

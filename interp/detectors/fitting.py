@@ -113,7 +113,7 @@ class Fitting:
         if changed:
             raise InputError(
                 f"{head} was tested with other preprocessing: the store has {'; '.join(changed)}. Extract with "
-                "Encoder(model, head.fitting.preprocessing, …), or pass allow_other_preprocessing=True and say so"
+                "head.prepare(encoder), or pass allow_other_preprocessing=True and say so"
             )
 
 

@@ -51,6 +51,25 @@ class ReleasedHead:
         if not allow_other_encoder:
             self.fitting.refuse_model(self.kind, given)
 
+    def prepare(self, encoder: Encoder, *, allow_other_encoder: bool = False) -> Encoder:
+        """The same encoder with the preprocessing of the head's authors, to extract with.
+
+        Raises:
+            InputError: see `check_encoder`.
+        """
+        from interp.encoders.encoder import Encoder
+
+        self.check_encoder(encoder, allow_other_encoder=allow_other_encoder)
+        if encoder.preprocessing == self.fitting.preprocessing:
+            return encoder
+        made = {
+            "name": encoder.name,
+            "revision": encoder.revision,
+            "device": encoder.device,
+            "dtype": encoder.dtype,
+        }
+        return Encoder(encoder.model, self.fitting.preprocessing, **made)
+
     def check_store(
         self,
         store: FeatureStore,
@@ -82,7 +101,8 @@ class ReleasedHead:
 
         Args:
             store: features of the images.
-            encoder: the encoder that made the store; RINE needs its LayerNorms, the linear heads do not.
+            encoder: the encoder that made the store. RINE needs its LayerNorms; for the linear heads its activation
+                is checked too, which a store does not hold.
             allow_other_encoder: score features of another model of the same width, knowingly.
             allow_other_preprocessing: the same for images prepared in another way.
 
@@ -96,6 +116,8 @@ class ReleasedHead:
             "allow_other_encoder": allow_other_encoder,
             "allow_other_preprocessing": allow_other_preprocessing,
         }
+        if encoder is not None:
+            self.check_encoder(encoder, allow_other_encoder=allow_other_encoder)
         if not isinstance(self.model, RineHead):
             return self.detector(store, **allowed).score(store)
         self.check_store(store, **allowed)

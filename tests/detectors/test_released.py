@@ -24,6 +24,7 @@ from interp.features.extract import extract
 from interp.features.store import FeatureStore
 from interp.images.image_set import ImageSet
 from interp.images.preprocess import Preprocessing
+from interp.main_job import score_images
 
 COMMONPOOL = "laion/CLIP-ViT-L-14-CommonPool.XL-s13B-b90K"
 
@@ -128,6 +129,24 @@ def test_few_shot_head_reads_the_next_to_last_token_at_unit_length(images, tmp_p
         load_released_head(path)
 
 
+def test_a_prepared_encoder_scores_new_images_with_a_kept_head(images, ufd_store, tmp_path):
+    head = load_released_head(written(linear(768), tmp_path))
+    resizing = clip(32, 768, OPENAI, RESIZED)
+    prepared = head.prepare(resizing)
+    assert (
+        prepared.preprocessing == CROPPED and prepared.provenance == clip(32, 768, OPENAI, CROPPED).provenance
+    )
+    assert head.prepare(prepared) is prepared
+    head.detector(ufd_store).save(tmp_path / "kept")
+    paths = [images.path(key) for key in images.keys]
+    found = score_images(paths, tmp_path / "kept", encoder=prepared, workers=0)
+    np.testing.assert_allclose(
+        found["score"], head.score(ufd_store, encoder=prepared)["score"], rtol=1e-4, atol=1e-4
+    )
+    with pytest.raises(InputError, match="preprocessing"):
+        score_images(paths, tmp_path / "kept", encoder=resizing, workers=0)
+
+
 def test_a_bound_head_is_kept_as_a_linear_detector(ufd_store, tmp_path):
     head = load_released_head(written(linear(768), tmp_path))
     kept = load_detector(head.detector(ufd_store).save(tmp_path / "kept"))
@@ -151,7 +170,7 @@ def test_another_encoder_is_refused_unless_asked_for(images, ufd_store, tmp_path
         head.check_encoder(laion)
     trap = clip(32, 768, OPENAI, CROPPED, "gelu")
     with pytest.raises(InputError, match=r"not to openai/clip-vit-large-patch14 \(gelu\)"):
-        head.check_encoder(trap)
+        head.score(ufd_store, encoder=trap)
     head.check_encoder(trap, allow_other_encoder=True)
     head.check_encoder(clip(32, 768, "clip-vit-large-patch14", CROPPED))
     with pytest.raises(InputError, match="not to someone/clip-vit-large-patch14"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from rine_files import rine_tensors
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from interp.detectors import fitting
 from interp.detectors.fitting import OPENAI, RESIZED
 from interp.encoders.encoder import Encoder
 from interp.errors import InputError
@@ -106,8 +109,8 @@ def fake_head(folder: Path) -> Path:
     return folder / "fc_weights.pth"
 
 
-def test_universal_fake_detect_finds_all_its_sets_in_their_layout(tmp_path, looking):
-    sets = entries()["universal-fake-detect"].steps["sets"]
+def draw_sets(folder: Path, sets: Mapping[str, str]) -> None:
+    """Two images of each class for each set, as the released test sets lie."""
     inside = {
         name: "diffusion_datasets/" if source in ("imagenet", "laion") else ""
         for name, source in sets.items()
@@ -115,7 +118,11 @@ def test_universal_fake_detect_finds_all_its_sets_in_their_layout(tmp_path, look
     paths = [f"{inside[name]}{name}/1_fake/{i}.png" for name in sets for i in range(2)]
     paths += [f"{inside[name]}{source}/0_real/{i}.png" for name, source in sets.items() for i in range(2)]
     paths = [p.replace("progan/", "progan/cat/").replace("cyclegan/", "cyclegan/horse/") for p in paths]
-    draw(tmp_path / "data", sorted(set(paths)))
+    draw(folder, sorted(set(paths)))
+
+
+def test_universal_fake_detect_finds_all_its_sets_in_their_layout(tmp_path, looking):
+    draw_sets(tmp_path / "data", entries()["universal-fake-detect"].steps["sets"])
     options = {"encoder": looking, "head": fake_head(tmp_path), "workers": 0, "progress": False}
     verdict = reproduce("universal-fake-detect", tmp_path / "data", out=tmp_path / "out", **options)
     assert not verdict.table["missing"].any() and verdict.exit_code == 1
@@ -151,3 +158,13 @@ def test_genimage_finds_all_its_generators_in_their_layout(tmp_path, looking):
     assert not verdict.table["missing"].any()
     table = pd.read_csv(tmp_path / "out" / "tables" / "sets.csv", index_col=0)
     assert set(table["n_real"]) == set(table["n_fake"]) == {2}  # training images are left out
+
+
+def test_rine_reads_the_norms_of_the_encoder_that_extracts(tmp_path, looking, monkeypatch):
+    monkeypatch.setitem(fitting.RINE_ENCODERS, (1, 32), OPENAI)
+    draw_sets(tmp_path / "data", entries()["rine-4class"].steps["sets"])
+    torch.save(rine_tensors(1, 32, 4, 2), tmp_path / "head.pth")
+    options = {"encoder": looking, "head": tmp_path / "head.pth", "workers": 0, "progress": False}
+    verdict = reproduce("rine-4class", tmp_path / "data", out=tmp_path / "out", **options)
+    assert not verdict.table["missing"].any()
+    assert pd.read_parquet(tmp_path / "out" / "scores.parquet")["score"].notna().all()
