@@ -145,7 +145,8 @@ class _Run:
         parts: list[np.ndarray] = []
         with closing(loaded), bar:
             for place, ((number, indices), batch) in enumerate(zip(plan, loaded, strict=True)):
-                pixels = self._pixels(batch)
+                device = self.encoder.device
+                pixels = self.encoder.preprocessing.normalize(batch.pixels.to(device, non_blocking=True))
                 if place == 0:
                     self._check_and_estimate(folder, pixels, indices, batch, count)
                 parts.append(self._prune(pixels, batch, bar))
@@ -153,17 +154,11 @@ class _Run:
                     yield number, np.concatenate(parts)
                     parts = []
 
-    def _pixels(self, batch: PixelBatch) -> torch.Tensor:
-        """Padded to the full batch, so that an image's numbers do not depend on the images beside it."""
-        missing = self.batch_size - len(batch.pixels)
-        pixels = torch.cat([batch.pixels, batch.pixels.new_zeros(missing, *batch.pixels.shape[1:])])
-        return self.encoder.preprocessing.normalize(pixels.to(self.encoder.device, non_blocking=True))
-
     def _prune(self, pixels: torch.Tensor, batch: PixelBatch, bar: tqdm) -> np.ndarray:
         found = []
         for heads in self.sets:
             with pruned(self.encoder, heads):
-                found.append(self.encoder.record(pixels).embedding[: len(batch.pixels)].cpu().numpy())
+                found.append(self.encoder.record(pixels).embedding.cpu().numpy())
             bar.update(len(batch.pixels))
         embeddings = np.stack(found, axis=1).astype(np.float32)
         embeddings[[bool(facts["error"]) for facts in batch.facts]] = np.nan
@@ -173,7 +168,7 @@ class _Run:
         self, folder: Path, pixels: torch.Tensor, indices: list[int], batch: PixelBatch, count: int
     ) -> None:
         start = time.perf_counter()
-        plain = self.encoder.record(pixels).embedding[: len(indices)].cpu().numpy()
+        plain = self.encoder.record(pixels).embedding.cpu().numpy()
         speed = len(pixels) / (time.perf_counter() - start)
         read = np.array([not facts["error"] for facts in batch.facts])
         stored = self.stored[indices]
