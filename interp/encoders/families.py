@@ -41,6 +41,7 @@ class Family:
 
     >>> import torch
     >>> from torch import nn
+    >>> from interp import Encoder, Family, Preprocessing
     >>> class SelfAttention(nn.Module):
     ...     def __init__(self, width, heads):
     ...         super().__init__()
@@ -75,7 +76,6 @@ class Family:
 
     Check it: the parts must sum to the model's own embedding.
 
-    >>> from interp import Encoder, Preprocessing
     >>> encoder = Encoder(MyViT(), Preprocessing.clip(32), name="my-vit", family=mine)
     >>> images = torch.rand(2, 3, 32, 32)
     >>> parts = encoder.decompose(images)
@@ -147,7 +147,7 @@ def _like_timm(tower: str, block: str, attention: str, scales: tuple[str, str]) 
     pool = {"tower": tower, "block": "AttentionPoolLatent", "attention": "AttentionPoolLatent"}
     pool |= {"output_projection": "proj", "mlp": "Mlp", "final_norm": "", "pooling": "attention"}
     pool |= {"projection": "head" if tower == "Eva" else ""}  # Perception Encoder; elsewhere a classifier
-    token = {"only_if": (("global_pool", "token"),)}
+    token = {"only_if": (("global_pool", "token"), ("head_dist", None))}  # distilled: two tokens averaged
     mean = {"prefix_tokens": "num_prefix_tokens"}
     mean |= {"only_if": (("global_pool", "avg"), ("pool_include_prefix", False))}
     return (
@@ -200,6 +200,7 @@ FAMILIES: tuple[Family, ...] = (
         pooling="attention",
     ),
     *_like_timm("VisionTransformer", "Block", "Attention", ("ls1", "ls2")),
+    *_like_timm("Beit", "Block", "Attention", ("gamma_1", "gamma_2")),
     *_like_timm("Eva", "EvaBlock", "EvaAttention|AttentionRope", ("gamma_1", "gamma_2")),
     Family(
         "perception-encoder",

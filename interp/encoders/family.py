@@ -62,24 +62,32 @@ def find_parts(model: nn.Module, family: Family | None = None) -> Parts:
     Raises:
         InputError: no tower is found, or its parts are not what the family says.
     """
+    if family is not None:
+        tower = next(_of_class(model, family.tower), None)
+        if tower is None:
+            raise refusal(model, (family,), (), ())
+        return _parts_of(model, tower, family)
     reasons: list[str] = []
-    for candidate in (family,) if family else FAMILIES:
+    without_block: list[str] = []
+    for candidate in FAMILIES:
         tower = next(_of_class(model, candidate.tower), None)
         if tower is None:
+            continue
+        if next(_of_class(tower, candidate.block), None) is None:
+            without_block.append(candidate.block)
             continue
         try:
             return _parts_of(model, tower, candidate)
         except InputError as error:
-            if family is not None:
-                raise
             reasons.append(str(error))
-    raise refusal(model, (family,) if family else FAMILIES, reasons)
+    raise refusal(model, FAMILIES, reasons, without_block)
 
 
 def _parts_of(model: nn.Module, tower: nn.Module, family: Family) -> Parts:
     for name, value in family.only_if:
-        if hasattr(tower, name) and getattr(tower, name) != value:
-            raise InputError(f"the {family.tower} has {name}={getattr(tower, name)!r}, not {value!r}")
+        if hasattr(tower, name) and (found := getattr(tower, name)) != value:
+            shown = type(found).__name__ if isinstance(found, nn.Module) else repr(found)
+            raise InputError(f"the {family.tower} has {name}={shown}, not {value!r}")
     blocks = tuple(_of_class(tower, family.block))
     if not blocks:
         raise InputError(f"the {family.tower} holds no {family.block}; check the Family description {family}")
