@@ -99,7 +99,7 @@ class Schedule:
 
     def replan(self) -> None:
         """Make the plan as long as the time that is left allows, and no longer than `longest`."""
-        if self.anneal or not np.isfinite(self.limit):
+        if self.anneal or self.finished or not np.isfinite(self.limit):
             return
         low, high, time_left = self.step + 1, max(self.step + 1, self.longest), self.limit - self.seconds
         while low < high:

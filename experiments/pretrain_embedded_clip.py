@@ -22,7 +22,7 @@ import torch
 import tyro
 from torch import nn
 from torch.nn import functional as F
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPTokenizer
 
 from experiments.embedded_captions import (
     CaptionGroup,
