@@ -129,13 +129,11 @@ class HeadRecorder:
         z = torch.stack([caught["head", layer] for layer in range(layers)], dim=1)
         embedding = caught["embedding"].float()
         nothing = z.new_zeros(len(z), int(parts.output_projections[0].out_features))  # type: ignore[arg-type]
-        mlps = [
-            caught.get(("mlp", layer), nothing) * (1 if scale is None else scale)
-            for layer, scale in enumerate(parts.mlp_scales)
-        ]
+        mlps = [caught.get(("mlp", layer), nothing) for layer in range(layers)]
+        scaled = zip(mlps, parts.mlp_scales, strict=True)
         return HeadRecord(
             head_values=z.unflatten(-1, (parts.heads, parts.width)),
-            mlp_values=torch.stack(mlps, dim=1),
+            mlp_values=torch.stack([mlp if by is None else mlp * by for mlp, by in scaled], dim=1),
             first=caught.get("first", nothing),
             norm_mean=caught.get("norm mean", embedding.new_zeros(len(z))),
             norm_std=caught.get("norm std", embedding.new_ones(len(z))),
