@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import seaborn as sns
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
 from interp.evaluation.effect_table import EffectTable
 
 UNITS = {"auc": "AUC", "margin": "log-odds"}
-GREYS = "Greys"
 
 
 def effect_scatter(table: EffectTable, unit: str = "auc") -> Figure:
@@ -33,8 +34,10 @@ def effect_scatter(table: EffectTable, unit: str = "auc") -> Figure:
     axis.plot([low - edge, high + edge], [low - edge, high + edge], ":", color="0.5", label="equal effects")
     axis.axhline(0, color="0.85", linewidth=0.8, zorder=0)
     axis.axvline(0, color="0.85", linewidth=0.8, zorder=0)
+    layers = int(layer.max()) + 1
+    shades = ListedColormap(sns.color_palette("Greys", layers + 1)[1:])
     points = axis.scatter(
-        direct, total, c=layer, cmap=GREYS, vmin=-0.4 * max(layer.max(), 1), edgecolor="0.1", linewidth=0.6
+        direct, total, c=layer, cmap=shades, vmin=-0.5, vmax=layers - 0.5, edgecolor="0.1", linewidth=0.6
     )
     figure.colorbar(points, ax=axis, label="layer", ticks=np.unique(layer))
     for head in _named_by_both(table, unit):
