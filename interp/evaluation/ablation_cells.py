@@ -116,17 +116,12 @@ class SplitRows:
         """(m, p) float64: the embedding, or the columns or summed embeddings of the heads that select rows choose."""
         if heads == "embedding":
             return self.material.features["embedding"][self.at].astype(float)
-        fold = None
-        if aggregate == "sum":
-            folded, layout = self.material.fold, self.material.layout
-            fold = np.asarray(folded).reshape(layout.n_heads, layout.width, -1)
-        kept = gather(
-            self.material.features["heads"][self.at],
-            self._heads(heads, aggregate),
-            self.material.layout,
-            fold,
-        )
-        return kept.astype(float)
+        chosen, layout = list(self._heads(heads, aggregate)), self.material.layout
+        kept = gather(self.material.features["heads"][self.at], chosen, layout).astype(float)
+        if aggregate == "concat":
+            return kept
+        fold = np.asarray(self.material.fold).reshape(layout.n_heads, layout.width, -1)
+        return kept @ fold[chosen].reshape(kept.shape[1], -1)
 
     def vote(self, heads: str) -> tuple[np.ndarray, float]:
         """Scores (m,) of the heads' calibrated vote, and its AUC on select rows."""

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler, normalize
 from interp.analysis.coordinate_removal import CoordinateRemoval
 from interp.analysis.head_removal import HeadRemoval
 from interp.analysis.head_selection import HeadSelection
+from interp.detectors.linear import LinearDetector
 from interp.errors import InputError
 from interp.evaluation import ablation
 from interp.evaluation.ablation import ablate
@@ -100,8 +101,6 @@ def expected(store, protocol, X, score, threshold_of) -> dict[str, float]:
     ids=["all", "embedding", "2 heads", "sum", "best", "coordinates", "head removal"],
 )
 def test_a_standardised_cell_is_the_arm_fitted_by_hand(store, protocol, values, features, transformer):
-    from interp.detectors.linear import LinearDetector
-
     X, split = store.features(features), protocol.splits[0]
     transformer = transformer and transformer(store)
     arm = Arm("by hand", features, transformer, LinearDetector(C=0.1)).fit(X, store.y, split, store.generator)
@@ -144,6 +143,28 @@ def test_normalisation_is_scikit_learns_with_the_penalty_in_one_unit(store, prot
     )
     scores = model.decision_function(X[split.test])
     assert cell["auc"] == pytest.approx(roc_auc_score(store.y[split.test], scores), abs=1e-9)
+
+
+def test_views_of_an_image_are_scored_as_their_mean(store):
+    n, rng = len(store.rows), np.random.default_rng(2)
+    rows = pd.concat([store.rows.assign(image=store.rows["group"], view=view) for view in (0, 1)])
+    rows = rows.reset_index(drop=True)
+    X = np.vstack([store.features("embedding")] * 2) + rng.normal(size=(2 * n, WIDTH))
+    y, generator = np.tile(store.y, 2), np.tile(store.generator, 2)
+    doubled = SimpleNamespace(**{**vars(store), "rows": rows, "features": {"embedding": X}.__getitem__})
+    protocol = Protocol.by_hand(rows, train="a", select="b", test="c", seeds=1)
+    (split,) = protocol
+    values = {
+        "heads": "embedding",
+        "removal": "none",
+        "C": 0.1,
+        "aggregate": "concat",
+        "normalise": "standard",
+    }
+    cell = one_cell(doubled, protocol, **values)
+    fitted = Arm("by hand", "embedding", None, LinearDetector(C=0.1)).fit(X, y, split, generator)
+    of_image = pd.Series(fitted.decision_function(X[split.test])).groupby(split.test % n).mean()
+    assert cell["auc"] == pytest.approx(roc_auc_score(store.y[of_image.index], of_image), abs=1e-9)
 
 
 def test_the_three_normalisations_differ(store, protocol):
