@@ -147,7 +147,7 @@ def test_normalisation_is_scikit_learns_with_the_penalty_in_one_unit(store, prot
 
 def test_views_of_an_image_are_scored_as_their_mean(store):
     n, rng = len(store.rows), np.random.default_rng(2)
-    rows = pd.concat([store.rows.assign(image=store.rows["group"], view=view) for view in (0, 1)])
+    rows = pd.concat([store.rows.assign(view_of=store.rows["group"], view=view) for view in (0, 1)])
     rows = rows.reset_index(drop=True)
     X = np.vstack([store.features("embedding")] * 2) + rng.normal(size=(2 * n, WIDTH))
     y, generator = np.tile(store.y, 2), np.tile(store.generator, 2)
