@@ -69,9 +69,8 @@ class DecodingProcess:
         context = multiprocessing.get_context()
         self._at = context.RawValue("q", -1)
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(
-            target=_serve, args=(theirs, self._at, self._decode, self._timeout), daemon=True
-        )
+        arguments = (theirs, self._pipe, self._at, self._decode, self._timeout)
+        self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
         for batch in self._sent:
@@ -98,8 +97,11 @@ class DecodingProcess:
         self._start()
 
 
-def _serve(pipe: Connection, at: Any, decode: Callable[..., Decoded], timeout: float) -> None:
+def _serve(
+    pipe: Connection, askers: Connection, at: Any, decode: Callable[..., Decoded], timeout: float
+) -> None:
     """What the process does until nobody is left to ask it. An alarm that nobody catches ends it at once."""
+    askers.close()  # a copy of the other end, which would keep it waiting when the asker is killed
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     while True:
