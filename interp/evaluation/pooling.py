@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import unknown_name
-from interp.images.views import IMAGE, VIEW
+from interp.images.views import VIEW, VIEW_OF
 from interp.protocol.roles import Split
 
 POOLS = ("mean", "max")
@@ -18,13 +18,13 @@ class ViewPool:
     """Pool scores over the views of each image; where rows are whole images, everything passes through.
 
     Args:
-        rows: of a store; one of views has the columns `image` and `view`.
+        rows: of a store; one of views has the columns `view_of` and `view`.
         how: "mean" of the views' scores, or "max", for which one suspicious view is enough.
 
     Raises:
         InputError: another way.
 
-    >>> rows = pd.DataFrame({"image": ["a", "a", "b", "b"], "view": [0, 1, 0, 1]})
+    >>> rows = pd.DataFrame({"view_of": ["a", "a", "b", "b"], "view": [0, 1, 0, 1]})
     >>> ViewPool(rows, "max")(np.array([0, 1, 2, 3]), np.array([1.0, 5.0, 2.0, 0.0]))
     array([5., 2.])
     """
@@ -34,8 +34,8 @@ class ViewPool:
             raise unknown_name("pool", how, POOLS)
         self.how = how
         self._first = np.arange(len(rows))
-        if VIEW in rows.columns and IMAGE in rows.columns:
-            first = rows.assign(at=self._first).groupby(IMAGE, sort=False)["at"].transform("min")
+        if VIEW in rows.columns and VIEW_OF in rows.columns:
+            first = rows.assign(at=self._first).groupby(VIEW_OF, sort=False)["at"].transform("min")
             self._first = first.to_numpy()
 
     @property

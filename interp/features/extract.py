@@ -37,6 +37,7 @@ from interp.features.shards import (
 from interp.features.store import FeatureStore
 from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
+from interp.images.views import Views, with_views
 
 SMALL = ("head_values", "mlp_values", "first")
 FULL = ("norm_mean", "norm_std", "embedding")
@@ -48,6 +49,7 @@ def extract(
     out: str | Path,
     *,
     equalize: Equalize | str | None = None,
+    views: Views | int | None = None,
     batch_size: int = 32,
     shard_size: int = 256,
     workers: int | None = None,
@@ -71,6 +73,7 @@ def extract(
         encoder: who looks.
         out: the store's folder; may hold an unfinished store made with the same settings.
         equalize: bring every image through one path first, such as `common:128:75`.
+        views: look at this many crops at native resolution instead of one resized image; a row for each.
         batch_size: images in one pass of the encoder. Part of what makes a store's bytes.
         shard_size: images in one shard, the unit of resuming.
         workers: decoding processes; by default one for each core. With 0 images are decoded in this process,
@@ -88,8 +91,10 @@ def extract(
     """
     out = Path(out)
     equalize = Equalize.parse(equalize) if isinstance(equalize, str) else equalize
+    views = Views(views) if isinstance(views, int) else views
+    images = images if views is None else with_views(images, views)
     header = {
-        "key": store_key(encoder, images.keys, equalize, store_dtype),
+        "key": store_key(encoder, images.keys, equalize, views, store_dtype),
         "images": len(images),
         "batch_size": batch_size,
         "shard_size": shard_size,
@@ -105,7 +110,7 @@ def extract(
         if todo:
             (out / ROWS).unlink(missing_ok=True)  # a shard was taken away: the store is not finished
             paths = [os.fspath(images.path(key)) for key in images.keys]
-            dataset = PixelDataset(paths, encoder.preprocessing, equalize)
+            dataset = PixelDataset(paths, encoder.preprocessing, equalize, views)
             workers = (os.cpu_count() or 1) if workers is None else workers
             speed = check_on_four_images(encoder, dataset, workers, timeout)
             count = sum(map(len, todo.values()))

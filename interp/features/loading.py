@@ -17,6 +17,7 @@ from interp.features.workers import Decoded, DecodingProcess
 from interp.images.decode import read_image
 from interp.images.equalize import Equalize
 from interp.images.preprocess import Preprocessing
+from interp.images.views import Views
 
 TIMEOUT = 60.0
 """Seconds that one image may take; the largest that is decoded at all takes a few."""
@@ -36,10 +37,21 @@ class PixelBatch:
 
 
 class PixelDataset:
-    """Decode, equalise and preprocess the image at each path; an unreadable one becomes zeros and a reason."""
+    """Decode, equalise and preprocess the image at each path; an unreadable one becomes zeros and a reason.
+
+    Args:
+        paths: of the images; with `views`, each path once for every view, in their order.
+        preprocessing: of the encoder.
+        equalize: the path that every image is brought through first.
+        views: cut these crops out of the image instead of resizing it.
+    """
 
     def __init__(
-        self, paths: Sequence[Path | str], preprocessing: Preprocessing, equalize: Equalize | None = None
+        self,
+        paths: Sequence[Path | str],
+        preprocessing: Preprocessing,
+        equalize: Equalize | None = None,
+        views: Views | None = None,
     ):
         if preprocessing.crop is None and not isinstance(preprocessing.resize, tuple):
             raise InputError(
@@ -47,7 +59,8 @@ class PixelDataset:
                 f"give it a crop or a (height, width): {preprocessing}"
             )
         self.paths = [os.fspath(path) for path in paths]
-        self.preprocessing, self.equalize = preprocessing, equalize
+        self.preprocessing, self.equalize, self.views = preprocessing, equalize, views
+        self._last: tuple[str, Image.Image, dict[str, Any]] | None = None
         self.blank = np.zeros_like(preprocessing.apply(Image.new("RGB", (512, 512))))
 
     def __len__(self) -> int:
@@ -61,14 +74,27 @@ class PixelDataset:
         if reason is not None:
             return self.blank, {"error": reason}
         try:
-            decoded = read_image(self.paths[index])
+            image, facts = self._looked_at(self.paths[index])
+            if self.views is None:
+                pixels = self.preprocessing.apply(image)
+            else:
+                pixels = self.views.crop(image, index % self.views.number, self.blank.shape[1:])
         except UnreadableImage as unreadable:
             return self.blank, {"error": str(unreadable)}
-        try:
-            image = self.equalize.apply(decoded.pixels) if self.equalize else decoded.pixels
-            return self.preprocessing.apply(image), {**decoded.facts, "error": ""}
         except MemoryError:
             return self.blank, {"error": "too large: there is not enough memory to resize it"}
+        return pixels, {**facts, "error": ""}
+
+    def _looked_at(self, path: str) -> tuple[Image.Image, dict[str, Any]]:
+        """The decoded and equalised image with its facts; kept for its next view, which is asked for next."""
+        if self._last is not None and self._last[0] == path:
+            return self._last[1:]
+        self._last = None
+        decoded = read_image(path)
+        image = self.equalize.apply(decoded.pixels) if self.equalize else decoded.pixels
+        if self.views is not None:
+            self._last = path, image, decoded.facts
+        return image, decoded.facts
 
 
 def pixel_batches(

@@ -10,18 +10,22 @@ from typing import Any
 from interp.encoders.encoder import Encoder
 from interp.errors import InputError
 from interp.images.equalize import Equalize
+from interp.images.views import Views
 
 FORMAT = 1
 """Number of the store's own layout on disk; a store of another number has to be extracted again."""
 
 
-def store_key(encoder: Encoder, keys: Iterable[str], equalize: Equalize | None, dtype: str) -> dict[str, Any]:
+def store_key(
+    encoder: Encoder, keys: Iterable[str], equalize: Equalize | None, views: Views | None, dtype: str
+) -> dict[str, Any]:
     """Everything that decides what a store's bytes are.
 
     Args:
         encoder: who looks.
         keys: row keys of all images, in order.
         equalize: the path that every image is brought through first, or None.
+        views: the crops that are looked at instead of the whole image, or None.
         dtype: in which precision head and MLP values are stored.
     """
     digest = hashlib.sha256("\n".join(keys).encode(errors="surrogateescape"))
@@ -29,6 +33,7 @@ def store_key(encoder: Encoder, keys: Iterable[str], equalize: Equalize | None, 
         "format": FORMAT,
         **encoder.provenance,
         "equalize": str(equalize) if equalize else "none",
+        "views": str(views) if views else "none",
         "laundering": "none",
         "images": digest.hexdigest(),
         "dtype": dtype,

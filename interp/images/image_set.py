@@ -17,6 +17,7 @@ from interp.images.grip_list import from_grip_list, is_grip_list
 from interp.images.keys import row_keys
 from interp.images.layouts import LAYOUTS, Layout, read_layout
 from interp.images.manifest import COLUMNS, read_manifest, standardise, text_column
+from interp.images.views import VIEW_OF
 
 _MANIFESTS = ("manifest.csv", "manifest.parquet")
 _TABLES = ("manifest", "grip-list")
@@ -29,7 +30,7 @@ class ImageSet:
     Attributes:
         table: indexed by `key`, the image's posix path relative to `root`. Columns `label` ("real", "fake" or
             ""), `generator` ("real" for photographs), `family`, `group` (rows that must not be split), then
-            those of the manifest.
+            those of the manifest. In a set of views `view_of` names the whole image.
         root: the folder that the keys start from.
         layout: how labels were found: the name of a folder layout, "general" for the first folder as the
             generator, "manifest" or "grip-list"; "" for images that were listed one by one.
@@ -211,8 +212,8 @@ class ImageSet:
         return len(self.table)
 
     def path(self, key: str) -> Path:
-        """Where the image of a row lies."""
-        return self.root / key
+        """Where the image of a row lies; of a view, the whole image."""
+        return self.root / (self.table.at[key, VIEW_OF] if VIEW_OF in self.table.columns else key)
 
     def summary(self) -> pd.DataFrame:
         """Counts `images` and `groups` for each `label`, `generator` and `family`."""

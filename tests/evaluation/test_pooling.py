@@ -11,7 +11,7 @@ from interp.evaluation.pooling import ViewPool
 
 
 def rows_of_views(images: int, views: int, rng: np.random.Generator) -> pd.DataFrame:
-    rows = pd.DataFrame({"image": np.repeat(np.arange(images), views), "view": np.tile(range(views), images)})
+    rows = pd.DataFrame({"view_of": np.repeat(np.arange(images), views), "view": np.tile(range(views), images)})
     return rows.iloc[rng.permutation(len(rows))].reset_index(drop=True)
 
 
@@ -24,7 +24,7 @@ def test_mean_pooling_of_a_linear_score_is_the_score_of_the_mean_view(images, vi
     everything = np.arange(len(rows))
     pooled = pool(everything, X @ coef)
     for score, first in zip(pooled, pool.images(everything), strict=True):
-        own = rows["image"].to_numpy() == rows["image"][first]
+        own = rows["view_of"].to_numpy() == rows["view_of"][first]
         assert score == pytest.approx(X[own].mean(0) @ coef)
 
 
@@ -34,8 +34,8 @@ def test_max_pooling_takes_the_largest_view_of_every_column(images, views, seed)
     rows = rows_of_views(images, views, rng)
     scores = rng.normal(size=(len(rows), 2))
     pool = ViewPool(rows, "max")
-    keys = rows["image"].to_numpy()[pool.images(np.arange(len(rows)))]
-    expected = pd.DataFrame(scores).groupby(rows["image"]).max().loc[keys].to_numpy()
+    keys = rows["view_of"].to_numpy()[pool.images(np.arange(len(rows)))]
+    expected = pd.DataFrame(scores).groupby(rows["view_of"]).max().loc[keys].to_numpy()
     assert np.array_equal(pool(np.arange(len(rows)), scores), expected)
 
 
