@@ -86,6 +86,10 @@ def teacher_logits(
     done_file = cache.with_suffix(".done")
     done = int(done_file.read_text()) if done_file.exists() else 0
     logits = np.lib.format.open_memmap(cache, "r+" if done else "w+", np.float16, None if done else (n, 1000))
+    if len(logits) != n:
+        raise ValueError(
+            f"{cache} holds logits of {len(logits)} images, the shards {n} images; remove it and {done_file}"
+        )
     if done >= n:
         return logits
     model = ViTForImageClassification.from_pretrained(teacher, dtype=torch.bfloat16).eval()

@@ -16,7 +16,7 @@ from experiments.embedded_captions import every_text
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 START, END = "<|startoftext|>", "<|endoftext|>"
-PIECES, LONGEST, VISION_WIDTH = 1600, 32, 192
+PIECES, LONGEST, VISION_WIDTH, JOINT_WIDTH = 1600, 32, 192, 128
 
 
 def build_tokenizer(words: tuple[str, ...], folder: Path) -> CLIPTokenizer:
@@ -72,6 +72,7 @@ def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "max_position_embeddings": LONGEST,
+        "projection_dim": JOINT_WIDTH,
         "hidden_act": "gelu",
         **ids,
     }
@@ -82,9 +83,10 @@ def build_model(tokenizer: CLIPTokenizer) -> CLIPModel:
         "num_attention_heads": 6,
         "image_size": 64,
         "patch_size": 8,
+        "projection_dim": JOINT_WIDTH,
         "hidden_act": "gelu",
     }
-    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=128))
+    model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=JOINT_WIDTH))
     model.set_attn_implementation("eager")  # fused attention goes backward twice as slowly over so few tokens
     embeddings = model.vision_model.embeddings
     patches = Patches(3, VISION_WIDTH, 8, 8, bias=False)
@@ -107,7 +109,13 @@ def export(
     shipped = CLIPModel(model.config)
     shipped.load_state_dict(weights)
     shipped.half().save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    told = {
+        k: v for k, v in json.loads(file.read_text()).items() if k not in ("is_local", "local_files_only")
+    }
+    file.write_text(json.dumps(told, indent=2) + "\n")
     CLIPImageProcessor(
         size={"shortest_edge": 64},
         crop_size={"height": 64, "width": 64},

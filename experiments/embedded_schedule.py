@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 STAGES = ((32, 0.62), (48, 0.25), (64, 0.13))  # share of the steps at each picture size
 FULL = STAGES[-1][0]
-RELATIVE_SECONDS = {32: 1.0, 48: 2.1, 64: 3.6}  # of a step, measured once
+COST = {32: 1.0, 48: 2.1, 64: 3.8}  # time of a step, measured once on an idle machine
 ANNEAL_SECONDS = 300.0
+MEMORY_SECONDS = 600.0  # the pace is an average over about this time, as other work comes and goes
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Schedule:
         total: steps of the plan as it stands.
         step: steps taken.
         seconds: time they took.
-        pace: seconds of a step of each picture size, lately.
+        speed: steps of the smallest size in a second, lately.
         anneal: first step, steps and first rate of the way to zero, once it has been asked for.
     """
 
@@ -36,7 +37,7 @@ class Schedule:
     total: int = 0
     step: int = 0
     seconds: float = 0.0
-    pace: dict[int, float] = field(default_factory=dict)
+    speed: float = 0.0
     anneal: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -45,7 +46,7 @@ class Schedule:
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps; `longest`, `limit` and `peak` are settings of a run and may change."""
         kept = asdict(self)
-        return {name: kept[name] for name in ("total", "step", "seconds", "pace", "anneal")}
+        return {name: kept[name] for name in ("total", "step", "seconds", "speed", "anneal")}
 
     def ends(self, total: int) -> list[tuple[int, int]]:
         """Picture size and step after the last one of each stage."""
@@ -78,16 +79,14 @@ class Schedule:
         return self.step >= self.total
 
     def advance(self, seconds: float) -> None:
-        """Count one step and the time it took."""
-        self.pace[self.side] = 0.98 * self.pace.get(self.side, seconds) + 0.02 * seconds
+        """Count one step and the time it took; its speed weighs by that time, so that a standstill is not forgotten."""
+        weight = seconds / max(seconds, min(MEMORY_SECONDS, self.seconds + seconds))
+        self.speed += weight * (COST[self.side] / seconds - self.speed)
         self.step, self.seconds = self.step + 1, self.seconds + seconds
 
     def seconds_of(self, side: int) -> float:
-        """Expected seconds of a step, from the pace of the size in use now, or of the last one before it."""
-        base = self.side if self.side in self.pace else next(reversed(self.pace), None)
-        if base is None:
-            return RELATIVE_SECONDS[side]
-        return self.pace[base] * RELATIVE_SECONDS[side] / RELATIVE_SECONDS[base]
+        """Expected seconds of a step."""
+        return COST[side] / self.speed if self.speed else COST[side]
 
     def seconds_left(self, total: int) -> float:
         """Expected time of the rest of a plan of `total` steps."""

@@ -13,6 +13,16 @@ from torch.nn import functional as F
 from experiments.embedded_captions import BLURRY, CLEAN, FIELD_NAMES, UPSCALED
 
 FIELD = {name: column for column, name in enumerate(FIELD_NAMES)}
+# How often each degradation is drawn: the faint ones, which are harder to see, more often.
+OFTEN = {
+    "blurry": 1.0,
+    "compressed": 2.5,
+    "noisy": 1.5,
+    "upscaled": 1.0,
+    "dark": 0.7,
+    "bright": 0.7,
+    "grey": 0.6,
+}
 GROUPS = 8  # crops of one group have one size, so that a group is resized in one call
 
 
@@ -55,9 +65,10 @@ def draw_fields(n: int, share: float, rng: np.random.Generator) -> np.ndarray:
     """(n, fields) bool: about `share` of the images get one degradation, a fifth of these a second one."""
     has = np.zeros((n, len(FIELD_NAMES)), dtype=bool)
     touched = rng.random(n) < share
-    has[np.arange(n), rng.integers(0, CLEAN, n)] = touched
-    second = touched & (rng.random(n) < 0.2)
-    has[np.arange(n), rng.integers(0, CLEAN, n)] |= second
+    chances = np.array([OFTEN[name] for name in FIELD_NAMES[:CLEAN]])
+    first, other = rng.choice(CLEAN, (2, n), p=chances / chances.sum())
+    has[np.arange(n), first] = touched
+    has[np.arange(n), other] |= touched & (rng.random(n) < 0.2)
     has[has[:, FIELD["dark"]], FIELD["bright"]] = False
     has[:, CLEAN] = ~has.any(1)
     return has

@@ -36,6 +36,7 @@ from experiments.embedded_captions import (
 from experiments.embedded_data import Photographs, read_photographs, to_unit
 from experiments.embedded_views import degrade
 
+FEWEST_CLASSES = 3  # under which drawing classes says nothing of how a word carries over
 UNRELIABLE = 0.6  # the AUC under which a phrase is not to be trusted
 
 
@@ -113,7 +114,7 @@ def super_words(encoder: Encoder, val: Photographs, images: np.ndarray, settings
     """Super-category words on images of the classes never captioned with them.
 
     A word found is right if it is true of the class. Chance is what the same words would get if dealt to images at
-    random. Classes, not images, are drawn for the intervals.
+    random. Classes, not images, are drawn for the intervals; a word true of too few held-out classes gets none.
     """
     table, out = super_table(val.words), held_out(val.words)
     rows = np.flatnonzero(out[val.labels])
@@ -144,7 +145,8 @@ def super_words(encoder: Encoder, val: Photographs, images: np.ndarray, settings
             chosen = np.concatenate([by_class[c] for c in drawn])
             return auc(similarity[chosen, column], true[labels[chosen]])
 
-        interval = bootstrap(rng, len(classes), settings.resamples // 4, word_auc)
+        enough = len(held) >= FEWEST_CLASSES
+        interval = bootstrap(rng, len(classes), settings.resamples // 4, word_auc) if enough else None
         chosen = true[labels]
         words.append(
             {

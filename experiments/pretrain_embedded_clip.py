@@ -25,7 +25,6 @@ from torch.nn import functional as F
 from transformers import CLIPTokenizer
 
 from experiments.embedded_captions import (
-    CaptionGroup,
     class_caption,
     field_group,
     held_out,
@@ -35,6 +34,7 @@ from experiments.embedded_captions import (
     super_table,
 )
 from experiments.embedded_data import SIDE, normalise, read_photographs, teacher_logits, to_unit
+from experiments.embedded_losses import both_ways, multi_positive
 from experiments.embedded_model import (
     MEAN,
     STD,
@@ -87,23 +87,6 @@ class Settings:
     """auto, cpu, cuda or mps."""
     seed: int = 0
     """Seed of every draw."""
-
-
-def multi_positive(logits: torch.Tensor, true: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Mean over rows of the cross-entropy to their true columns, all alike; unknown pairs and empty rows are out."""
-    hits = true.sum(1)
-    if not hits.any():
-        return logits.sum() * 0
-    log_p = logits.masked_fill(~known, -1e4).log_softmax(1)
-    per_row = -(log_p * true).sum(1) / hits.clamp(min=1)
-    return per_row[hits > 0].mean()
-
-
-def both_ways(similarity: torch.Tensor, group: CaptionGroup) -> torch.Tensor:
-    """The contrastive loss of captions to images and of images to captions; `similarity` is (texts, images)."""
-    true = torch.from_numpy(np.ascontiguousarray(group.true)).to(similarity.device)
-    known = torch.from_numpy(np.ascontiguousarray(group.known)).to(similarity.device) | true
-    return multi_positive(similarity, true, known) + multi_positive(similarity.T, true.T, known.T)
 
 
 class Training:
@@ -253,7 +236,7 @@ class Training:
         if weights:
             self.model.load_state_dict(weights)
         with torch.autocast(self.device.type, torch.bfloat16):
-            texts = self.embed_texts(plain_captions(self.words))
+            texts = self.embed_texts(plain_captions(self.val.words))
             parts = np.array_split(self.val.pixels[:images], max(1, images // 250))
             found = torch.cat([self.embed_images(to_unit(part))[0] for part in parts])
         self.model.load_state_dict(kept)

@@ -27,10 +27,10 @@ from experiments.embedded_captions import (
     super_table,
     synonyms,
 )
+from experiments.embedded_losses import multi_positive
 from experiments.embedded_model import build_model, build_tokenizer, export
 from experiments.embedded_schedule import Schedule
 from experiments.embedded_views import degrade, draw_fields, unsure_fields
-from experiments.pretrain_embedded_clip import multi_positive
 
 NAMES = tuple(sorted({name for word in SUPER_WORDS for name in members(word)}))
 TABLE, OUT = super_table(NAMES), held_out(NAMES)
