@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from interp.errors import InputError
 
@@ -20,6 +19,7 @@ LOCK = ".writer"
 
 _held: set[str] = set()
 _guard = threading.Lock()
+_TAKEN = {errno.EACCES, errno.EAGAIN}
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -47,11 +47,12 @@ def only_writer(folder: str | Path) -> Iterator[None]:
             raise _taken(folder, _own_name())
         _held.add(name)
     try:
-        with _locked(folder) as file:
-            try:
-                yield
-            finally:
-                file.truncate(0)
+        file = _locked(folder)
+        try:
+            yield
+        finally:
+            os.ftruncate(file, 0)
+            os.close(file)
     finally:
         with _guard:
             _held.discard(name)
@@ -67,31 +68,29 @@ def refuse_unwritable(folder: str | Path) -> None:
         pass
 
 
-def _locked(folder: Path) -> IO[str]:
-    """The open lock file; it is locked until it is closed."""
+def _locked(folder: Path) -> int:
+    """Descriptor of the lock file; it is locked until it is closed."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = (folder / LOCK).open("a+")
+        file = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        file.truncate(0)
-        file.write(_own_name())
-        file.flush()
+        os.ftruncate(file, 0)
+        os.write(file, _own_name().encode())
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EAGAIN):
-            file.seek(0)
-            owner = file.read()
-            file.close()
+        if error.errno in _NO_LOCKS:
+            warnings.warn(
+                f"the file system of {folder} keeps no locks; see to it that one process writes there",
+                stacklevel=4,
+            )
+            return file
+        owner = os.read(file, 999).decode(errors="replace")
+        os.close(file)
+        if error.errno in _TAKEN:
             raise _taken(folder, owner) from None
-        if error.errno not in _NO_LOCKS:
-            file.close()
-            raise _unwritable(folder, error) from error
-        warnings.warn(
-            f"the file system of {folder} keeps no locks; see to it that one process writes there",
-            stacklevel=4,
-        )
+        raise _unwritable(folder, error) from error
     return file
 
 
