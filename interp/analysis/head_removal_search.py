@@ -13,6 +13,7 @@ import numpy as np
 
 from interp.analysis.coordinate_removal import generator_weights, one_standard_error
 from interp.analysis.direct_effect import head_scores
+from interp.analysis.head_search import gather
 from interp.analysis.logistic import balanced_weights, fit_logistic
 from interp.analysis.ranking import standardised
 from interp.analysis.strength import STRENGTHS, choose_strength, mean_auc
@@ -133,8 +134,7 @@ class HeadRemovalSearch:
 
     def _fitted_without(self, removed: list[int]) -> np.ndarray:
         """Weights of a detector fitted on the train rows' embedding without some heads."""
-        blocks = self.heads[self.train].reshape(len(self.train), self.layout.n_heads, -1)[:, removed]
-        rest = self.embedding[self.train] - np.einsum("nkd,kdp->np", blocks, self.fold[removed])
+        rest = self.embedding[self.train] - gather(self.heads[self.train], removed, self.layout, self.fold)
         (columns,) = standardised(rest)
         y = self.y[self.train]
         coef, _ = fit_logistic(columns, y, self.C, balanced_weights(y))

@@ -166,5 +166,5 @@ def gather(
     X: np.ndarray, heads: Sequence[int], layout: HeadLayout, fold: np.ndarray | None = None
 ) -> np.ndarray:
     """Columns of some heads side by side, (n, k·d), or with `fold` (l·h, d, P) the sum of their embeddings, (n, P)."""
-    blocks = X.reshape(len(X), layout.n_heads, layout.width)[:, list(heads)]
-    return blocks.reshape(len(X), -1) if fold is None else np.einsum("nkd,kdp->np", blocks, fold[list(heads)])
+    kept = X.reshape(len(X), layout.n_heads, layout.width)[:, list(heads)].reshape(len(X), -1)
+    return kept if fold is None else kept @ fold[list(heads)].reshape(kept.shape[1], -1)

@@ -17,9 +17,9 @@ from interp.analysis.strength import STRENGTHS, choose_strength
 from interp.encoders.layout import HeadLayout
 from interp.evaluation.ablation_grid import Combination
 from interp.evaluation.cells import IN_DISTRIBUTION, evaluation_sets
-from interp.evaluation.pooling import ViewPool
 from interp.features.store import FeatureStore
 from interp.protocol.metrics import auc, balanced_accuracy_at, threshold_for_balanced_accuracy
+from interp.protocol.pooling import ViewPool
 from interp.protocol.resampling import derive_seed
 from interp.protocol.roles import Split
 
@@ -117,11 +117,10 @@ class SplitRows:
         if heads == "embedding":
             return self.material.features["embedding"][self.at].astype(float)
         chosen, layout = list(self._heads(heads, aggregate)), self.material.layout
-        kept = gather(self.material.features["heads"][self.at], chosen, layout).astype(float)
-        if aggregate == "concat":
-            return kept
-        fold = np.asarray(self.material.fold).reshape(layout.n_heads, layout.width, -1)
-        return kept @ fold[chosen].reshape(kept.shape[1], -1)
+        fold = None
+        if aggregate == "sum":
+            fold = np.asarray(self.material.fold).reshape(layout.n_heads, layout.width, -1)
+        return gather(self.material.features["heads"][self.at], chosen, layout, fold).astype(float)
 
     def vote(self, heads: str) -> tuple[np.ndarray, float]:
         """Scores (m,) of the heads' calibrated vote, and its AUC on select rows."""
