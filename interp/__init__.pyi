@@ -1,22 +1,27 @@
 from interp.analysis.coordinate_removal import CoordinateRemoval as CoordinateRemoval
 from interp.analysis.harmful import harmful_components as harmful_components
+from interp.analysis.head_removal import HeadRemoval as HeadRemoval
 from interp.analysis.head_selection import HeadSelection as HeadSelection
 from interp.analysis.ranking import rank_heads as rank_heads
 from interp.demo import demo_encoder as demo_encoder
 from interp.detectors.detector import Detector as Detector
 from interp.detectors.detector import load_detector as load_detector
 from interp.detectors.linear import LinearDetector as LinearDetector
+from interp.detectors.released import load_released_head as load_released_head
 from interp.encoders.encoder import Encoder as Encoder
-from interp.encoders.family import Family as Family
+from interp.encoders.families import Family as Family
 from interp.encoders.layout import HeadLayout as HeadLayout
 from interp.encoders.loading import load_encoder as load_encoder
+from interp.encoders.pruning import pruned as pruned
 from interp.encoders.readout import Decomposition as Decomposition
 from interp.encoders.recorder import HeadRecorder as HeadRecorder
 from interp.errors import InputError as InputError
+from interp.evaluation.ablation import ablate as ablate
 from interp.evaluation.arms import Arm as Arm
 from interp.evaluation.transfer import evaluate_transfer as evaluate_transfer
 from interp.features.extract import extract as extract
 from interp.features.store import FeatureStore as FeatureStore
+from interp.images.check import check_images as check_images
 from interp.images.decode import read_image as read_image
 from interp.images.equalize import Equalize as Equalize
 from interp.images.image_set import ImageSet as ImageSet
@@ -25,6 +30,7 @@ from interp.images.simulated import draw_simulated_set as draw_simulated_set
 from interp.main_job import run as run
 from interp.main_job import score_images as score_images
 from interp.protocol.splits import Protocol as Protocol
+from interp.reproduction import reproduce as reproduce
 
 __version__: str
 _HOME: dict[str, str]
@@ -40,6 +46,7 @@ __all__ = [
     "FeatureStore",
     "HeadLayout",
     "HeadRecorder",
+    "HeadRemoval",
     "HeadSelection",
     "ImageSet",
     "InputError",
@@ -47,6 +54,8 @@ __all__ = [
     "Preprocessing",
     "Protocol",
     "__version__",
+    "ablate",
+    "check_images",
     "demo_encoder",
     "draw_simulated_set",
     "evaluate_transfer",
@@ -54,8 +63,11 @@ __all__ = [
     "harmful_components",
     "load_detector",
     "load_encoder",
+    "load_released_head",
+    "pruned",
     "rank_heads",
     "read_image",
+    "reproduce",
     "run",
     "score_images",
 ]

@@ -27,6 +27,8 @@ def run(
     out: str | Path,
     *,
     equalize: str | None = None,
+    views: int | None = None,
+    pool: str = "mean",
     protocol: str = "pairs",
     train: Sequence[str] = (),
     select: Sequence[str] = (),
@@ -34,6 +36,7 @@ def run(
     min_train: int = 200,
     seeds: int = 5,
     aggregates: Sequence[str] = ("concat",),
+    head_removal: bool = False,
     nulls: int = 50,
     resamples: int = 1000,
     jobs: int | None = None,
@@ -48,10 +51,13 @@ def run(
         encoder: an `Encoder`, a hub id or a folder.
         out: folder of the results; an unfinished run with the same settings goes on.
         equalize: bring every image through one path first, such as `common:128:75`.
+        views: look at this many crops of each image at native resolution; see `interp.images.views.Views`.
+        pool: "mean" or "max" of the views' scores is the image's.
         protocol: "pairs", "leave-one-out", or "by-hand" with `train`, `select` and `test` generators.
         min_train: images that a generator must have to train or select.
         seeds: dealings of photographs and groups into three parts.
         aggregates: one arm of selected heads for each of concat, sum, vote.
+        head_removal: add an arm that removes heads greedily from the embedding; it adds a fifth to the time.
         nulls: draws of each null.
         resamples: joint resamples for the intervals over images.
         jobs: processes; by default one for each core.
@@ -69,7 +75,8 @@ def run(
     opened = images if isinstance(images, ImageSet) else ImageSet.open(images)
     location = str(encoder) if isinstance(encoder, str | Path) else ""
     looking = load_encoder(encoder) if isinstance(encoder, str | Path) else encoder
-    store = extract(opened, looking, Path(out) / "store", equalize=equalize, progress=progress, **extraction)
+    options = {"equalize": equalize, "views": views, "progress": progress}
+    store = extract(opened, looking, Path(out) / "store", **options, **extraction)
     parts = {"train": train, "select": select, "test": test, "min_train": min_train, "seeds": seeds}
     chosen = make_protocol(store, protocol, random_state=random_state, **parts)
     return evaluate_store(
@@ -81,6 +88,8 @@ def run(
         resamples=resamples,
         jobs=jobs,
         random_state=random_state,
+        pool=pool,
+        head_removal=head_removal,
         encoder_location=location,
         progress=progress,
     )
@@ -101,6 +110,8 @@ def make_protocol(
     from interp.protocol.splits import Protocol
 
     options = {"seeds": seeds, "random_state": random_state, "usable": store.usable}
+    if protocol != "by-hand":  # a generator's images count, not their views
+        min_train *= store.views
     by_hand = {"train": train, "select": select, "test": test}
     if protocol == "by-hand" or (protocol == "pairs" and any(by_hand.values())):
         if missing := [name for name, given in by_hand.items() if not given]:
@@ -131,10 +142,12 @@ def evaluate_store(
     out: str | Path,
     *,
     aggregates: Sequence[str] = ("concat",),
+    head_removal: bool = False,
     nulls: int = 50,
     resamples: int = 1000,
     jobs: int | None = None,
     random_state: int = 0,
+    pool: str = "mean",
     encoder_location: str = "",
     progress: bool = True,
 ) -> RunResult:
@@ -144,17 +157,18 @@ def evaluate_store(
         store: what `extract` made.
         protocol: who trains, selects and tests.
         out: folder of the results.
-        aggregates, nulls, resamples, jobs, random_state: as in `run`.
+        aggregates, head_removal, nulls, resamples, jobs, random_state, pool: as in `run`.
         encoder_location: where the encoder was loaded from, so that `interp score` finds it again.
         progress: show bars.
     """
-    from interp.evaluation.arms import default_arms
+    from interp.evaluation.arms import default_arms, head_removal_arm
     from interp.evaluation.harm import harm_by_split
     from interp.evaluation.transfer import evaluate_transfer
     from interp.report.results import RunResult, write_results
 
     ranking = rank_store(store, protocol, progress=progress)
     arms = default_arms(store, n_nulls=nulls, aggregates=aggregates)
+    arms += [head_removal_arm(store, n_nulls=nulls)] if head_removal else []
     transfer = evaluate_transfer(
         store,
         protocol,
@@ -162,6 +176,7 @@ def evaluate_store(
         n_resamples=resamples,
         n_jobs=jobs,
         random_state=random_state,
+        pool=pool,
         folder=Path(out) / "splits",
         progress=progress,
     )
@@ -194,6 +209,7 @@ def score_images(
     from interp.features.extract import extract
     from interp.images.equalize import Equalize
     from interp.images.image_set import ImageSet
+    from interp.images.views import Views
 
     folder = Path(detector)
     if (folder / "summary.json").exists():
@@ -210,6 +226,7 @@ def score_images(
             encoder,
             temporary,
             equalize=Equalize.parse(loaded.key["equalize"]),
+            views=Views.parse(loaded.key.get("views", "none")),
             workers=workers,
             store_dtype=loaded.key["dtype"],
         )

@@ -7,16 +7,19 @@ import sys
 
 import tyro
 
-from interp.cli import detectors, images
+from interp.cli import ablation, detectors, images, reproduction
 from interp.errors import InputError
 
 COMMANDS = (
+    images.check,
     images.extract,
     images.info,
     detectors.rank,
     detectors.evaluate,
     detectors.run,
     detectors.score,
+    ablation.ablate,
+    reproduction.reproduce,
     detectors.demo,
 )
 

@@ -1,13 +1,36 @@
-"""Commands on images: `interp extract | info`."""
+"""Commands on images: `interp check | extract | info`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
 from interp.cli.options import Looking, extract_store, report_unreadable
+
+
+def check(
+    images: Annotated[Path, Positional, arg(help="folder, or CSV/Parquet manifest")],
+    out: Annotated[Path | None, arg(help="folder for the findings as CSV files")] = None,
+    layout: Annotated[str | None, arg(help="how the folder is laid out; by default it is recognised")] = None,
+    where: Annotated[UseAppendAction[tuple[str, ...]], arg(help="condition such as role=test")] = (),
+    allow_outside: Annotated[bool, arg(help="allow images outside the manifest's folder")] = False,
+    cache: Annotated[Path | None, arg(help="Parquet file that makes a repeated check quick")] = None,
+    jobs: Annotated[int | None, arg(help="processes; by default one for each core")] = None,
+    timeout: Annotated[float, arg(help="seconds for one file")] = 60.0,
+) -> int:
+    """Decode every image; say what is unreadable, there twice, or tells the label without a look at the picture."""
+    from interp.images.check import check_images
+    from interp.images.image_set import ImageSet
+
+    opened = ImageSet.open(images, layout=layout, where=where, allow_outside=allow_outside)
+    print(opened)
+    found = check_images(opened, n_jobs=jobs, cache=cache, timeout=timeout)
+    print(found.text())
+    if out:
+        found.write(out)
+    return found.exit_code
 
 
 def extract(

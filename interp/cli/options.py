@@ -24,6 +24,10 @@ class Looking:
     """Hub id or folder of the encoder."""
     equalize: str = "none"
     """Bring every image through one path first: SIDE:QUALITY (256:75) or common:SIDE:QUALITY (common:128:75)."""
+    views: int | None = None
+    """Look at this many crops of each image at native resolution (1, 4, 5, 9, …) instead of one resized image."""
+    layout: str | None = None
+    """How a folder is laid out, such as genimage; by default it is recognised."""
     where: UseAppendAction[tuple[str, ...]] = ()
     """Keep the rows that meet a condition such as role=test; may be given several times."""
     allow_outside: bool = False
@@ -66,6 +70,10 @@ class Judging:
 
     aggregates: tuple[Literal["concat", "sum", "vote"], ...] = ("concat",)
     """How selected heads are put together; one detector for each."""
+    head_removal: bool = False
+    """Add a detector on the embedding without the heads that serve select generators worst."""
+    pool: Literal["mean", "max"] = "mean"
+    """What the scores of an image's views are put together by."""
     nulls: int = 50
     """Draws of each null: random subsets, permuted select labels, rotated spaces."""
     resamples: int = 1000
@@ -81,10 +89,13 @@ def extract_store(images: Path, out: Path, looking: Looking) -> FeatureStore:
     from interp.images.equalize import Equalize
     from interp.images.image_set import ImageSet
 
-    chosen = ImageSet.open(images, where=looking.where, allow_outside=looking.allow_outside)
+    chosen = ImageSet.open(
+        images, layout=looking.layout, where=looking.where, allow_outside=looking.allow_outside
+    )
     equalize = Equalize.parse(looking.equalize)
     encoder = load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype)
     options = {
+        "views": looking.views,
         "batch_size": looking.batch_size,
         "workers": looking.workers,
         "store_dtype": looking.store_dtype,

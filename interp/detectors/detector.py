@@ -13,6 +13,8 @@ import pandas as pd
 
 from interp.errors import InputError
 from interp.features.store import FeatureStore
+from interp.images.views import VIEW_OF
+from interp.protocol.pooling import ViewPool
 
 DESCRIPTION = "detector.json"
 WEIGHTS = "weights.safetensors"
@@ -60,24 +62,30 @@ class Detector:
     def score(self, store: FeatureStore) -> pd.DataFrame:
         """Score every image of a store: key, score, verdict ("fake", "real", or "" where unreadable), error.
 
+        The views of an image are pooled to one score, as they were where the detector was judged.
+
         Raises:
             InputError: the store was made by another encoder or with another preprocessing or equalisation.
         """
         from interp.features.provenance import refuse_other_settings
 
-        settings = ("encoder", "preprocessing", "equalize", "laundering")
-        asked = {name: self.key[name] for name in settings}
-        refuse_other_settings(store.folder, {name: store.key[name] for name in settings}, asked)
-        table = store.rows[["error"]].copy()
+        settings = ("encoder", "preprocessing", "equalize", "views", "laundering")
+        made, asked = ({name: key.get(name, "none") for name in settings} for key in (store.key, self.key))
+        refuse_other_settings(store.folder, made, asked)
+        views = ViewPool(store.rows, self.notes.get("pool", "mean"))
+        every = np.arange(len(store))
+        table = store.rows[["error"]].iloc[views.images(every)].copy()
+        if views.pools:
+            table.index = pd.Index(store.rows[VIEW_OF].iloc[views.images(every)], name="key")
         usable = store.usable
         scores = np.full(len(store), np.nan)
         if usable.any():
             named = hasattr(self.model, "feature_names_in_")
             X = store.frame(self.features) if named else store.features(self.features)
             scores[usable] = responses(self.model, X[usable])
-        table.insert(0, "score", scores)
-        verdict = np.where(scores > self.threshold, "fake", "real")
-        table.insert(1, "verdict", np.where(usable, verdict, ""))
+        table.insert(0, "score", views(every, scores))
+        verdict = np.where(table["score"] > self.threshold, "fake", "real")
+        table.insert(1, "verdict", np.where(table["error"] == "", verdict, ""))
         return table
 
     def save(self, folder: str | Path) -> Path:

@@ -95,12 +95,15 @@ class Encoder:
     def provenance(self) -> dict[str, Any]:
         """What identifies this encoder in a store: name, revision, weights, precision, preprocessing."""
         pooling = self.recorder.parts.family.pooling
+        config = getattr(self.model, "config", None)
+        activation = getattr(getattr(config, "vision_config", config), "hidden_act", None)
         return {
             "encoder": {
                 "name": self.name,
                 "revision": self.revision,
                 "weights": self.weight_hash,
                 "family": self.family,
+                **({"activation": activation} if isinstance(activation, str) else {}),
                 **({} if pooling == "class" else {"pooling": pooling}),
                 "dtype": str(self.dtype).removeprefix("torch."),
             },

@@ -55,6 +55,7 @@ ACTIVATIONS = {
     "laion/CLIP-ViT-B-16-laion2B-s34B-b88K": "gelu",
     "laion/CLIP-ViT-L-14-laion2B-s32B-b82K": "gelu",
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": "gelu",
+    "laion/CLIP-ViT-L-14-CommonPool.XL-s13B-b90K": "gelu",
 }
 """The activation that each of these checkpoints was trained with; another changes every feature silently."""
 

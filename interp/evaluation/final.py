@@ -8,11 +8,12 @@ from interp.detectors.detector import Detector
 from interp.evaluation.arms import Arm
 from interp.features.store import FeatureStore
 from interp.protocol.metrics import threshold_for_balanced_accuracy
+from interp.protocol.pooling import ViewPool
 from interp.protocol.splits import Protocol
 
 
 def final_detector(
-    arm: Arm, store: FeatureStore, protocol: Protocol, *, encoder_location: str = ""
+    arm: Arm, store: FeatureStore, protocol: Protocol, *, encoder_location: str = "", pool: str = "mean"
 ) -> Detector:
     """Fit an arm on the protocol's final split, for scoring new images; no claim rests on it.
 
@@ -24,6 +25,7 @@ def final_detector(
         store: features of all images.
         protocol: over the store's rows.
         encoder_location: where the encoder was loaded from.
+        pool: "mean" or "max" over the views of an image.
     """
     split = protocol.final_split()
     y = (store.rows["label"] == "fake").to_numpy().astype(int)
@@ -31,7 +33,8 @@ def final_detector(
     X = store.features(arm.features)
     fitted = arm.fit(X, y, split, generator)
     model = fitted.linear()
-    scores = fitted.decision_function(X[split.select])
+    views = ViewPool(store.rows, pool)
+    scores = views(split.select, fitted.decision_function(X[split.select]))
     kept = getattr(fitted.transformer, "heads_", None)
     removed = getattr(fitted.transformer, "removed_", None)
     notes = {
@@ -41,13 +44,14 @@ def final_detector(
         "select_images": len(split.select),
         "C": getattr(fitted.classifier, "C_", None),
         "heads": kept,
-        "removed": None if removed is None else [int(j) for j in np.asarray(removed)],
+        "removed": None if removed is None else np.asarray(removed).tolist(),
+        **({"pool": pool} if views.pools else {}),
     }
     return Detector(
         name=arm.name,
         features=arm.features,
         model=fitted.model if model is None else model,
-        threshold=threshold_for_balanced_accuracy(y[split.select], scores),
+        threshold=threshold_for_balanced_accuracy(y[views.images(split.select)], scores),
         key=store.key,
         notes=notes,
     )

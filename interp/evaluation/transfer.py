@@ -14,6 +14,7 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
+from interp.analysis.coordinate_removal import CoordinateRemoval
 from interp.analysis.strength import mean_auc
 from interp.detectors.linear import LinearDetector
 from interp.evaluation.arms import Arm, FittedArm, needed_features
@@ -26,11 +27,11 @@ from interp.evaluation.cells import (
     joint_cells,
 )
 from interp.evaluation.nulls import null_scores
-from interp.evaluation.pooling import ViewPool
 from interp.evaluation.summary import BASELINE, summarise
 from interp.features.provenance import refuse_other_settings
 from interp.features.shards import read_json, write_json
 from interp.features.store import FeatureStore
+from interp.protocol.pooling import ViewPool
 from interp.protocol.resampling import derive_seed
 from interp.protocol.roles import Split
 from interp.protocol.splits import Protocol
@@ -207,7 +208,7 @@ def _curve(
     fitted: FittedArm, X: np.ndarray, y: np.ndarray, split: Split, generator: np.ndarray, views: ViewPool
 ) -> list[dict[str, Any]]:
     """AUC on select and on test rows along a removal, with a detector fitted anew at up to 16 of its steps."""
-    if not hasattr(fitted.transformer, "removed_"):
+    if not isinstance(fitted.transformer, CoordinateRemoval):
         return []
     order = fitted.transformer.curve_["coordinate"].dropna().astype(int).tolist()
     chosen = len(fitted.transformer.removed_)

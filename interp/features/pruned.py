@@ -83,6 +83,8 @@ def prune_effects(
     for head in {head for heads in sets for head in heads}:
         encoder.layout.index(head)
     _check_encoder(encoder, store)
+    if store.key.get("views", "none") != "none":
+        raise InputError(f"{store.folder} holds views of images; prune on a store of whole images")
     keys = store.rows.index[positions]
     unknown = keys.difference(images.keys)
     if len(unknown):

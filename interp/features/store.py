@@ -61,6 +61,11 @@ class FeatureStore:
         )
 
     @property
+    def views(self) -> int:
+        """How many rows there are for each image: one, or its views."""
+        return int(self.key["views"]) if self.key.get("views", "none") != "none" else 1
+
+    @property
     def usable(self) -> np.ndarray:
         """(n,) bool: rows whose image could be read; the features of the others are NaN."""
         return (self.rows["error"] == "").to_numpy()
@@ -129,7 +134,6 @@ class FeatureStore:
             "layers": lambda: [f"L{layer}.{i}" for layer in layers for i in range(D)],
             "next_to_last": lambda: [f"D.{i}" for i in range(D)],
             "embedding_and_heads": lambda: [*self.columns("embedding"), *self.layout.columns],
-            "embedding_and_heads": lambda: [*(f"P.{i}" for i in range(P)), *self.layout.columns],
         }
         if kind not in names:
             raise unknown_name("features", kind, names)

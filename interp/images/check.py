@@ -190,38 +190,3 @@ def _write_cache(cache: Path, known: dict[tuple[str, int, int], dict[str, Any]])
     kept = pd.concat([stamps, pd.DataFrame(list(known.values()), columns=list(FACTS))], axis=1)
     kept[kept["size"] >= 0].to_parquet(part)  # a missing file is looked for again
     os.replace(part, cache)
-
-
-def check_command(
-    images: Path,
-    *,
-    out: Path | None = None,
-    layout: str | None = None,
-    where: tuple[str, ...] = (),
-    allow_outside: bool = False,
-    cache: Path | None = None,
-    jobs: int | None = None,
-    timeout: float = 60.0,
-) -> int:
-    """Decode every image; say what is unreadable, there twice, or tells the label without a look at the picture.
-
-    Args:
-        images: folder, or CSV/Parquet manifest.
-        out: folder for the findings as CSV files.
-        layout: how the folder is laid out, such as genimage; by default it is recognised.
-        where: keep the rows that meet a condition such as role=test.
-        allow_outside: allow a manifest to name images outside its own folder.
-        cache: Parquet file that keeps what is known of each file, so that a repeated check is quick.
-        jobs: processes; by default one for each core.
-        timeout: seconds for one file; one that takes longer counts as unreadable.
-
-    Returns:
-        The exit code: 3 if a file could not be read, else 0.
-    """
-    opened = ImageSet.open(images, layout=layout, where=where, allow_outside=allow_outside)
-    print(opened)
-    found = check_images(opened, n_jobs=jobs, cache=cache, timeout=timeout)
-    print(found.text())
-    if out:
-        found.write(out)
-    return found.exit_code

@@ -131,7 +131,8 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
         transfer.curves.to_csv(tables / "removal_curves.csv", index=False)
     _write_figures(result, out / "figures")
     for arm in arms:
-        detector = final_detector(arm, result.store, result.protocol, encoder_location=encoder_location)
+        options = {"encoder_location": encoder_location, "pool": transfer.settings["pool"]}
+        detector = final_detector(arm, result.store, result.protocol, **options)
         detector.save(out / "detectors" / arm.name)
     detectors = {str(arm): _plain(row) for arm, row in summary.iterrows()}
     found = {"warnings": result.warnings, "detectors": detectors, "claims": result.claims}

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from interp.cli.images import check
 from interp.images import check as module
-from interp.images.check import check_command, check_images
+from interp.images.check import check_images
 from interp.images.check_findings import find_giveaways
 from interp.images.decode import read_image
 from interp.images.image_set import ImageSet
@@ -93,7 +94,7 @@ def test_a_clean_set_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         for place in ("real", "glide"):
             (tmp_path / place).mkdir(exist_ok=True)
             drawn(i + 50 * (place == "real")).save(tmp_path / f"{place}/{i}.png")
-    assert check_command(tmp_path, jobs=1) == 0
+    assert check(tmp_path, jobs=1) == 0
     printed = capsys.readouterr().out
     assert "0 unreadable" in printed and "0 files with a copy" in printed
     assert "ERROR" not in printed and "gives the label away" not in printed

@@ -23,7 +23,7 @@ from interp.errors import InputError
 from interp.images.image_set import ImageSet
 from interp.published.entries import entries
 from interp.published.scoring import MEAN, sample_sets, score_sets, set_members
-from interp.reproduce import reproduce
+from interp.reproduction import reproduce
 
 ROWS = pd.DataFrame(
     {

@@ -7,11 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interp.errors import InputError
-from interp.evaluation.pooling import ViewPool
+from interp.protocol.pooling import ViewPool
 
 
 def rows_of_views(images: int, views: int, rng: np.random.Generator) -> pd.DataFrame:
-    rows = pd.DataFrame({"view_of": np.repeat(np.arange(images), views), "view": np.tile(range(views), images)})
+    rows = pd.DataFrame(
+        {"view_of": np.repeat(np.arange(images), views), "view": np.tile(range(views), images)}
+    )
     return rows.iloc[rng.permutation(len(rows))].reset_index(drop=True)
 
 

@@ -16,7 +16,7 @@ from interp.errors import InputError
 from interp.images.layouts import LAYOUTS
 from interp.main_job import make_protocol, run
 from interp.published.entries import DRAWN, FOLDER, Data, Entry, Expected, entries, read_entry
-from interp.reproduce import compare, list_entries, reproduce
+from interp.reproduction import compare, list_entries, reproduce
 
 HERE = Data("manifest", "images", "somewhere", "free")
 
