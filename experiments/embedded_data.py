@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,3 +108,39 @@ def teacher_logits(
             done_file.write_text(str(done))
             print(f"teacher logits: {done}/{n}", flush=True)
     return logits
+
+
+def teacher_names(teacher: Path) -> dict[str, int]:
+    """The teacher's own label texts, and their columns."""
+    told = json.loads((teacher / "config.json").read_text())["id2label"]
+    return {name: int(column) for column, name in told.items()}
+
+
+def name_shares(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    words: tuple[str, ...],
+    columns: dict[str, int],
+    trust: float = 0.5,
+) -> np.ndarray:
+    """What each image should be called: the label, and for `trust` of the whole what the teacher makes of the names.
+
+    Args:
+        logits: (n, 1000) of the teacher.
+        labels: (n,) rows of `words`.
+        words: WordNet synonyms of each class, as the teacher's own labels write them; one it lacks gets no share.
+        columns: `teacher_names`.
+        trust: share of the teacher.
+
+    Returns:
+        (n, classes) float32, rows sum to 1.
+    """
+    known = np.array([name in columns for name in words])
+    if not known.any():
+        return np.eye(len(words), dtype=np.float32)[labels]
+    scores = np.full((len(labels), len(words)), -np.inf, dtype=np.float32)
+    scores[:, known] = logits[:, [columns[name] for name in words if name in columns]]
+    shares = np.exp(scores - scores.max(1, keepdims=True))
+    shares *= trust / shares.sum(1, keepdims=True)
+    shares[np.arange(len(labels)), labels] += 1 - trust
+    return shares

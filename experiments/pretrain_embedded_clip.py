@@ -3,11 +3,12 @@
     python experiments/pretrain_embedded_clip.py --data ../shared/tiny-imagenet \
         --teacher ../shared/models/deit-tiny --out runs/embedded --export runs/embedded/model
 
-Cross-entropy over the text embeddings of all class names, which are made anew and learn in each step; contrastive
-losses with several true captions for names, super-category words and degradations; and a linear head, dropped
-afterwards, that copies an ImageNet classifier. The picture grows from 32 over 48 to 64 pixels. A run that was
-stopped goes on where its last checkpoint stood; a file STOP_AND_ANNEAL in `out` brings the rate to zero within five
-minutes. Photographs are read from train-*.parquet and val.parquet with columns image, wnid and words.
+Cross-entropy over the text embeddings of all class names, which are made anew and learn in each step, to labels and
+an ImageNet classifier's opinion in equal parts; contrastive losses with several true captions for names,
+super-category words and degradations; and a linear head, dropped afterwards, that copies that classifier. The picture
+grows from 32 over 48 to 64 pixels. A run that was stopped goes on where its last checkpoint stood; a file
+STOP_AND_ANNEAL in `out` brings the rate to zero within five minutes. Photographs are read from train-*.parquet and
+val.parquet with columns image, wnid and words.
 """
 
 from __future__ import annotations
@@ -33,7 +34,15 @@ from experiments.embedded_captions import (
     super_group,
     super_table,
 )
-from experiments.embedded_data import SIDE, normalise, read_photographs, teacher_logits, to_unit
+from experiments.embedded_data import (
+    SIDE,
+    name_shares,
+    normalise,
+    read_photographs,
+    teacher_logits,
+    teacher_names,
+    to_unit,
+)
 from experiments.embedded_losses import both_ways, multi_positive
 from experiments.embedded_model import (
     MEAN,
@@ -108,6 +117,7 @@ class Training:
         self.logits = teacher_logits(
             self.train, settings.teacher, settings.out / "teacher.npy", settings.teacher_side, self.device
         )
+        self.columns = teacher_names(settings.teacher)
         torch.manual_seed(settings.seed)
         self.tokenizer: CLIPTokenizer = build_tokenizer(self.words, settings.out / "tokenizer")
         self.model = build_model(self.tokenizer)
@@ -191,11 +201,10 @@ class Training:
         scale = self.model.logit_scale.exp().clamp(max=100)
         similarity = scale * texts @ images.T
         target = torch.from_numpy(labels).to(self.device)
-        other = target[torch.from_numpy(views.partner).to(self.device)]
         to_names = similarity[: len(names)].T
-        mixed = [(target, views.share), (other, 1 - views.share)] if views.share < 1 else [(target, 1.0)]
-        parts = [s * F.cross_entropy(to_names, t, label_smoothing=0.1) for t, s in mixed]
-        loss = {"names": torch.stack(parts).sum()}
+        called = name_shares(self.logits[rows], labels, self.words, self.columns)
+        called = views.share * called + (1 - views.share) * called[views.partner]
+        loss = {"names": F.cross_entropy(to_names, torch.from_numpy(called).to(self.device))}
         taught = torch.from_numpy(self.logits[rows].astype(np.float32)).to(self.device).softmax(-1)
         taught = views.share * taught + (1 - views.share) * taught[views.partner]
         loss["teacher"] = F.kl_div(copied.float().log_softmax(-1), taught, reduction="batchmean")

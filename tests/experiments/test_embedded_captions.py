@@ -27,6 +27,7 @@ from experiments.embedded_captions import (
     super_table,
     synonyms,
 )
+from experiments.embedded_data import name_shares, teacher_names
 from experiments.embedded_losses import multi_positive
 from experiments.embedded_model import build_model, build_tokenizer, export
 from experiments.embedded_schedule import Schedule
@@ -184,3 +185,13 @@ def test_what_is_exported_is_what_was_trained(tmp_path):
     torch.testing.assert_close(found.image_embeds, want.image_embeds, atol=2e-3, rtol=0)
     torch.testing.assert_close(found.text_embeds, want.text_embeds, atol=2e-3, rtol=0)
     torch.testing.assert_close(padded, alone, atol=1e-5, rtol=1e-4)
+
+
+def test_an_image_is_called_by_its_label_and_by_what_the_teacher_makes_of_the_names(tmp_path):
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "cat", "1": "dog", "2": "ship"}}')
+    logits = np.log(np.array([[0.6, 0.2, 0.2], [0.1, 0.1, 0.8]]))
+    told = teacher_names(tmp_path)
+    found = name_shares(logits, np.array([1, 2]), ("cat", "dog", "yak"), told)
+    np.testing.assert_allclose(found, [[0.375, 0.625, 0], [0.25, 0.25, 0.5]], rtol=1e-5)
+    found = name_shares(logits, np.array([1, 0]), ("yak", "emu"), told)
+    np.testing.assert_array_equal(found, [[0, 1], [1, 0]])
