@@ -74,6 +74,43 @@ def test_run_then_info_rank_and_score(interp, encoder, small_run, tmp_path):
     assert table["error"].notna().sum() == 1
 
 
+def test_views_of_an_image_train_together_and_are_judged_and_scored_as_one(
+    interp, encoder, small_run, tmp_path
+):
+    out = tmp_path / "run"
+    parts = ["--train", "simulated-nearest", "--select", "simulated-smooth", "--test", "simulated-palette"]
+    sizes = ["--seeds", "1", "--nulls", "2", "--resamples", "40", "--jobs", "1", "--workers", "0"]
+    options = [*parts, *sizes, "--equalize", "96:75", "--views", "4", "--pool", "max", "--head-removal"]
+    code, printed, _ = interp("run", small_run.images.root, "--encoder", encoder, *options, "--out", out)
+    assert code == 0 and "head_removal" in printed
+    keys = pd.read_parquet(out / "scores.parquet")["key"].unique()
+    assert all(str(key).endswith("#0") for key in keys)  # one score for each image, under its first view
+
+    two = [small_run.images.path(key) for key in small_run.images.keys[:2]]
+    detector = ["--detector", out / "detectors" / "embedding", "--workers", "0"]
+    code, _, _ = interp("score", *two, *detector, "--out", tmp_path / "scores.csv")
+    assert code == 0
+    table = pd.read_csv(tmp_path / "scores.csv", index_col=0)
+    assert table.index.tolist() == [path.name for path in two] and table["score"].notna().all()
+
+
+def test_check_ablate_and_reproduce_run_from_the_command_line(interp, small_run, tmp_path):
+    code, printed, _ = interp("check", small_run.images.root, "--jobs", "1", "--out", tmp_path / "check")
+    assert code == 0 and "0 unreadable" in printed and (tmp_path / "check/files.csv").exists()
+
+    parts = ["--train", "simulated-nearest", "--select", "simulated-smooth", "--test", "simulated-palette"]
+    grid = ["--heads", "all", "4", "--removal", "none", "--C", "0.01", "--aggregate", "concat"]
+    grid += ["--normalise", "standard", "--seeds", "1", "--jobs", "1", "--out", tmp_path / "ablation"]
+    code, printed, _ = interp("ablate", small_run.folder / "store", *parts, *grid)
+    assert code == 0
+    assert set(pd.read_csv(tmp_path / "ablation/ablation.csv")["heads"].astype(str)) >= {"all", "4"}
+
+    code, printed, _ = interp("reproduce")
+    assert code == 0 and "simulated-demo" in printed
+    code, _, complaint = interp("reproduce", "simulated-dem")
+    assert code == 2 and "did you mean 'simulated-demo'" in complaint
+
+
 def test_an_unreadable_image_leaves_a_store_and_exit_code_3(interp, encoder, small_run, tmp_path):
     images = tmp_path / "images"
     for generator in ("real", "simulated-nearest"):
