@@ -18,7 +18,7 @@ from interp.encoders.recorder import HeadRecord
 from interp.errors import InputError
 from interp.features.checks import check_on_four_images, print_estimate
 from interp.features.loading import TIMEOUT, PixelBatch, PixelDataset, pixel_batches
-from interp.features.lock import only_writer
+from interp.features.lock import only_writer, refuse_unwritable
 from interp.features.provenance import refuse_other_settings, store_key
 from interp.features.shards import (
     KEY,
@@ -64,9 +64,9 @@ def extract(
     disk. An unreadable image becomes a row with its error, and so does one that crashes the decoder or takes
     longer than `timeout`. One process writes a store; a second one is refused.
 
-    The numbers of an image do not depend on which images share its batch, bit for bit, wherever the encoder treats
-    the rows of a batch of one size alike, since every pass has `batch_size` rows. That holds for float32 on a CPU;
-    `batch_size=1` makes it hold everywhere.
+    Every pass has `batch_size` rows, so that an image's numbers do not depend, bit for bit, on which images share
+    its batch, wherever the encoder treats all rows alike; docs/odd_images.md says where that is so. With
+    `batch_size=1` it always is.
 
     Args:
         images: what to look at.
@@ -129,6 +129,18 @@ def extract(
         with whole_or_absent(out / ROWS) as temporary:
             write_rows(temporary, read_rows(out / "shards", range(len(shards))))
     return FeatureStore(out)
+
+
+def refuse_folder(out: str | Path) -> None:
+    """Raise at once, before an encoder is loaded, what `extract` would raise about the folder of its store.
+
+    Raises:
+        InputError: it holds something else, or has no finished store and cannot be written, or is being written.
+    """
+    out = Path(out)
+    _refuse_foreign(out)
+    if not (out / ROWS).exists():
+        refuse_unwritable(out)
 
 
 def _refuse_foreign(out: Path) -> None:

@@ -121,7 +121,7 @@ def pixel_batches(
             yield PixelBatch(torch.from_numpy(np.stack(pixels)), list(facts))
         return
     pool = [DecodingProcess(dataset.decode, timeout) for _ in range(min(workers, len(batches)))]
-    ahead = 2 * len(pool)  # one being decoded in each process, and one that it goes on with
+    ahead = 4 * len(pool)  # so that the processes have work while a batch is encoded
     try:
         for number, batch in enumerate(batches[:ahead]):
             pool[number % len(pool)].send(batch)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ LARGEST_IDLE_DEATHS = 5
 
 
 class DecodingProcess:
-    """One process that decodes the batches it is sent, in order; while the next one is decoded, one may wait.
+    """One process that decodes the batches it is sent, in order; those that are done wait in it.
 
     A process that dies is replaced, and its batch is begun again. An image at which two processes died gets
     the reason for its row, one that took too long gets it at once.
@@ -104,6 +107,8 @@ def _serve(
     askers.close()  # a copy of the other end, which would keep it waiting when the asker is killed
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    answers: SimpleQueue[Any] = SimpleQueue()
+    threading.Thread(target=_hand_over, args=(pipe, answers), daemon=True).start()
     while True:
         try:
             batch = pipe.recv()
@@ -118,16 +123,23 @@ def _serve(
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 at.value = -1
             pixels, facts = zip(*items, strict=True)
-            answer: Any = list(facts)
+            answers.put((list(facts), np.stack(pixels)))
         except Exception as error:  # not the image's fault: it is raised where the batch is asked for
             signal.setitimer(signal.ITIMER_REAL, 0)
-            at.value, pixels, answer = -1, (), error
-        try:
-            pipe.send(answer)
-            if pixels:
-                pipe.send_bytes(np.stack(pixels).data.cast("B"))
-        except ConnectionError:
-            return
+            at.value = -1
+            answers.put((error, None))
+
+
+def _hand_over(pipe: Connection, answers: SimpleQueue[Any]) -> None:
+    """Send what is done, while the next batch is decoded and the asker may be busy."""
+    try:
+        while True:
+            said, pixels = answers.get()
+            pipe.send(said)
+            if pixels is not None:
+                pipe.send_bytes(pixels.data.cast("B"))
+    finally:  # nobody asks any more, or an error cannot be told: the asker notices that it got no answer
+        os._exit(1)
 
 
 def _how_it_ended(code: int | None) -> str:

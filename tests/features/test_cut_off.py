@@ -18,7 +18,7 @@ from tiny_models import make
 
 from interp.encoders.encoder import Encoder
 from interp.errors import InputError
-from interp.features.extract import extract
+from interp.features.extract import extract, refuse_folder
 from interp.features.lock import LOCK, only_writer, refuse_unwritable
 from interp.features.shards import read_rows, read_shards
 from interp.features.store import FeatureStore
@@ -92,6 +92,7 @@ def test_a_finished_store_opens_while_it_is_held_and_where_nothing_can_be_writte
     out = tmp_path / "store"
     extract(images, tiny(), out, **OPTIONS)
     with only_writer(out):
+        refuse_folder(out)
         assert len(FeatureStore(out)) == len(extract(images, tiny(), out, **OPTIONS)) == len(images)
 
 
@@ -152,7 +153,15 @@ def test_a_folder_that_cannot_be_written_is_refused_before_an_image_is_read(imag
         with pytest.raises(InputError, match=r"cannot write into .*Read-only file system; make it writable"):
             extract(images, tiny(), out, **OPTIONS)
         with pytest.raises(InputError, match="cannot write into"):
-            refuse_unwritable(out)
+            refuse_folder(out)
+
+
+def test_a_folder_is_refused_without_leaving_a_trace(images, tmp_path) -> None:
+    before = sorted(images.root.iterdir())
+    with pytest.raises(InputError, match="not empty and holds no feature store"):
+        refuse_folder(images.root)
+    assert sorted(images.root.iterdir()) == before
+    refuse_folder(tmp_path / "new")
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(images, tmp_path) -> None:

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import filecmp
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -190,16 +185,6 @@ def test_a_store_of_vit_large_fits_110_kb_an_image(tmp_path):
     assert two_layers + 22 * per_layer <= 105_000
 
 
-RUN = """
-import sys
-from pathlib import Path
-sys.path[:0] = [{tests!r}]
-from features.test_extract import ImageSet, extract, tiny
-options = dict(batch_size=4, shard_size=8, workers={workers}, progress=False)
-extract(ImageSet.open({images!r}), tiny(), {out!r}, **options)
-"""
-
-
 def test_cut_off_inside_a_shard_and_resumed_it_is_byte_identical(images, store, tmp_path, monkeypatch):
     """The disk fails in the middle of the second shard; what is half-written there is not taken for a shard."""
     out, calls = tmp_path / "cut", iter(range(99))
@@ -218,25 +203,4 @@ def test_cut_off_inside_a_shard_and_resumed_it_is_byte_identical(images, store, 
         FeatureStore(out)
     monkeypatch.undo()
     extract(images, tiny(), out, **options)
-    assert same_tree(store.folder, out)
-
-
-@pytest.mark.slow
-def test_killed_at_five_random_moments_and_resumed_it_is_byte_identical(images, store, tmp_path):
-    rng = np.random.default_rng(3)
-    out = tmp_path / "killed"
-    code = RUN.format(
-        tests=str(Path(__file__).parent.parent), images=str(images.root), out=str(out), workers=1
-    )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    start = time.perf_counter()
-    timed = code.replace(str(out), str(tmp_path / "timed"))
-    subprocess.run([sys.executable, "-c", timed], env=environment, check=True)
-    whole = time.perf_counter() - start
-    for _ in range(5):
-        process = subprocess.Popen([sys.executable, "-c", code], env=environment, start_new_session=True)
-        time.sleep(rng.uniform(0.5, 1.0) * whole)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
     assert same_tree(store.folder, out)

@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_models import make
 
+from interp.encoders.encoder import Encoder
 from interp.features import workers as module
+from interp.features.extract import extract
 from interp.features.loading import PixelDataset, pixel_batches
+from interp.images.decode import read_image
+from interp.images.image_set import ImageSet
 from interp.images.preprocess import Preprocessing
 
 COUNT = 23
@@ -100,6 +105,37 @@ def test_a_process_that_cannot_begin_is_given_up(paths: list[Path], monkeypatch)
     monkeypatch.setattr(module, "_serve", lambda *rest: os._exit(7))
     with pytest.raises(RuntimeError, match=r"end by themselves \(exit code 7\)"):
         load(PixelDataset(paths, Preprocessing.clip(8)), 2)
+
+
+def test_a_pass_goes_on_after_crashes_and_keeps_every_other_bit(
+    paths: list[Path], tmp_path, monkeypatch
+) -> None:
+    """The first image crashes too: it is among those that are looked at before the pass."""
+    images = ImageSet.from_paths(tmp_path)
+    encoder = Encoder(make("clip-gelu"), Preprocessing.clip(32), name="tiny")
+    options: dict = {"batch_size": 4, "shard_size": 8, "workers": 2, "progress": False}
+    whole = extract(images, encoder, tmp_path / "whole", **options)
+
+    def read(path: str):
+        if path.endswith(("00.png", "09.png")):
+            faulthandler.disable()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        if path.endswith("17.png"):
+            time.sleep(60)
+        return read_image(path)
+
+    monkeypatch.setattr("interp.features.loading.read_image", read)
+    store = extract(images, encoder, tmp_path / "store", timeout=0.5, **options)
+    errors = store.rows["error"]
+    assert errors[errors != whole.rows["error"]].to_dict() == {
+        "00.png": "the decoder crashed (SIGSEGV)",
+        "09.png": "the decoder crashed (SIGSEGV)",
+        "17.png": "decoding took longer than 0.5 s",
+    }
+    for name in ("head_values", "embedding"):
+        there, here = whole.array(name), store.array(name)
+        assert np.isnan(here[~store.usable]).all() and np.isfinite(here[store.usable]).all()
+        np.testing.assert_array_equal(there[store.usable], here[store.usable])
 
 
 def children() -> set[str]:
