@@ -37,14 +37,14 @@ class HeadRemovalNulls:
 
     def random_heads(self, draws: int, seed: np.random.SeedSequence) -> np.ndarray:
         """Scores (draws, k) after removing random heads, as many as the removal did."""
-        chosen = random_head_sets(self.removal.layout.names, len(self.removal.removed_), draws, seed)
+        chosen = random_head_sets(self.removal.layout_.names, len(self.removal.removed_), draws, seed)
         return np.stack([self.scores(heads) for heads in chosen])
 
     def permuted_removal(self, draws: int, seed: np.random.SeedSequence) -> np.ndarray:
         """Scores (draws, k) after the same search with select labels (and generators) permuted."""
         rng = np.random.default_rng(seed)
         search = self.removal.search(self.X, self.y, self.train, self.select, self.generator)
-        names, found = self.removal.layout.names, []
+        names, found = self.removal.layout_.names, []
         for _ in range(draws):
             one = search.search(self.removal.max_removed, rng.permutation(len(self.select)))
             found.append(self.scores(names[head] for head in one.order[: one.chosen]))

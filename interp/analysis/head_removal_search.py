@@ -20,7 +20,7 @@ from interp.analysis.strength import STRENGTHS, choose_strength, mean_auc
 from interp.encoders.layout import HeadLayout
 from interp.errors import unknown_name
 
-SCORES = ("log_loss", "auc")
+CRITERIA = ("log_loss", "auc")
 TINY = 1e-12
 
 
@@ -50,7 +50,7 @@ class HeadRemovalSearch:
         layout, fold: which columns are which head's; (l, h, d, P) into the embedding.
         train, select: positions to fit on, and to choose by.
         generator: (n,) names; every select generator then weighs the same.
-        score: "log_loss" or "auc" on select rows.
+        criterion: "log_loss" or "auc" on select rows.
         donors: (draws, select rows) positions of the rows whose heads take the place of those removed, or None.
         refit: fit the detector anew after every removal, with the strength chosen at first.
         strengths: C values to choose from, ascending, by select AUC before anything is removed.
@@ -68,19 +68,19 @@ class HeadRemovalSearch:
         select: np.ndarray,
         *,
         generator: np.ndarray | None = None,
-        score: str = "log_loss",
+        criterion: str = "log_loss",
         donors: np.ndarray | None = None,
         refit: bool = False,
         strengths: Sequence[float] = STRENGTHS,
         random_state: int = 0,
     ):
-        if score not in SCORES:
-            raise unknown_name("score", score, SCORES)
+        if criterion not in CRITERIA:
+            raise unknown_name("criterion", criterion, CRITERIA)
         self.embedding, self.heads, self.y = embedding, heads, y
         self.layout, self.fold = layout, np.asarray(fold, float).reshape(layout.n_heads, layout.width, -1)
         self.train, self.select, self.donors = train, select, donors
         self.names = None if generator is None else generator[select]
-        self.score, self.refit, self.random_state = score, refit, random_state
+        self.criterion, self.refit, self.random_state = criterion, refit, random_state
         columns = standardised(embedding[train], embedding[select])
         labels = (y[train], y[select])
         choice = choose_strength(
@@ -119,7 +119,7 @@ class HeadRemovalSearch:
             path.append(scores)
         curve = np.array([self._judge(step[..., None], y, names, weight)[0] for step in path])
         logits = np.stack([self._typical_logits(step, y, weight) for step in path])
-        chosen = one_standard_error(curve, logits, y, weight, self.score)
+        chosen = one_standard_error(curve, logits, y, weight, self.criterion)
         aucs = np.array([np.mean(mean_auc(y, step.T, names)) for step in path])
         return FoundRemoval(removed, curve, aucs, chosen)
 
@@ -146,14 +146,14 @@ class HeadRemovalSearch:
         self, scores: np.ndarray, y: np.ndarray, names: np.ndarray | None, weight: np.ndarray
     ) -> np.ndarray:
         """(c,) select scores of c candidates from their scores (draws, m, c), mean over draws."""
-        if self.score == "auc":
+        if self.criterion == "auc":
             return np.mean([mean_auc(y, draw, names) for draw in scores], axis=0)
         sign, share = (2 * y - 1)[:, None], weight / weight.sum()
         return -np.mean([share @ np.logaddexp(0, -sign * log_odds(d, y, weight)) for d in scores], axis=0)
 
     def _typical_logits(self, scores: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """(m,) log-odds whose losses are the means over draws of those of the scores (draws, m)."""
-        if self.score == "auc":
+        if self.criterion == "auc":
             return scores.mean(0)
         sign = 2 * y - 1
         loss = np.mean([np.logaddexp(0, -sign * log_odds(d[:, None], y, weight)[:, 0]) for d in scores], 0)

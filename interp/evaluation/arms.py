@@ -131,7 +131,7 @@ def head_removal_arm(store: FeatureStore, *, n_nulls: int = 50, **options: Any) 
     Args:
         store: whose heads.
         n_nulls: draws of each null.
-        options: of `HeadRemoval`: replace, score, max_removed, refit, C, draws, random_state.
+        options: of `HeadRemoval`: replace, criterion, max_removed, refit, C, draws, random_state.
     """
     removal = HeadRemoval(store.layout, store.readout.folded.numpy(), **options)
     return Arm("head_removal", "embedding_and_heads", removal, n_nulls=n_nulls)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from planted_harm import FOLD, HARMFUL, plant_harm
 from planted_heads import ACCIDENT, GOOD
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
@@ -17,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from interp.analysis.coordinate_removal import CoordinateRemoval
+from interp.analysis.head_removal import HeadRemoval
 from interp.analysis.head_selection import HeadSelection
 from interp.detectors.linear import LinearDetector
 from interp.encoders.layout import HeadLayout
@@ -30,6 +32,18 @@ K = (1, 2)
 def frame(planted) -> pd.DataFrame:
     keys = [f"image {i}" for i in range(len(planted.y))]
     return pd.DataFrame(planted.X, index=keys, columns=planted.layout.columns)
+
+
+@pytest.fixture(scope="module")
+def harmed():
+    return plant_harm()
+
+
+@pytest.fixture
+def both(harmed) -> pd.DataFrame:
+    """As `store.frame("embedding_and_heads")`."""
+    names = [*(f"P.{i}" for i in range(96)), *harmed.layout.columns]
+    return pd.DataFrame(harmed.X, index=[f"image {i}" for i in range(len(harmed.y))], columns=names)
 
 
 @pytest.fixture
@@ -67,6 +81,36 @@ def test_a_removal_keeps_names_rows_and_type(planted, frame):
     assert (kept.dtypes == np.float32).all()
     np.testing.assert_array_equal(removal.get_support(indices=True), removal.kept_)
     assert set(removal.get_feature_names_out()) | set(frame.columns[removal.removed_]) == set(frame.columns)
+
+
+def test_a_frame_tells_a_removal_of_heads_which_columns_are_whose(harmed, both):
+    context = {"generator": harmed.generator}
+    array = HeadRemoval(harmed.layout, FOLD, select_generators="b").fit(harmed.X, harmed.y, **context)
+    named = HeadRemoval(fold=FOLD, select_generators="b").set_output(transform="pandas")
+    left = named.fit_transform(both, np.array(["real", "fake"])[harmed.y], **context)
+    assert named.layout is None and named.layout_ == harmed.layout and named.removed_ == array.removed_
+    assert named.removed_[0] == HARMFUL
+    assert list(left.columns) == [f"P.{i}" for i in range(96)] and left.index.equals(both.index)
+    np.testing.assert_array_equal(left, array.transform(harmed.X))
+    one_layer = clone(array).set_params(layout=8, fold=FOLD.reshape(1, 12, 8, 96))
+    assert one_layer.fit(harmed.X, harmed.y, **context).removed_[0] == "L0.H7"
+    other_names = both.set_axis([f"x{i}" for i in range(192)], axis=1)
+    assert clone(array).fit(other_names, harmed.y, **context).get_feature_names_out()[-1] == "x95"
+
+
+def test_a_frame_that_does_not_fit_a_removal_of_heads_is_refused(harmed, both):
+    removal = HeadRemoval(fold=FOLD, select_generators="b")
+
+    def refused(message, X):
+        with pytest.raises(InputError, match=message):
+            removal.fit(X, harmed.y, generator=harmed.generator)
+
+    refused(r"column 5, 'P.6', does not fit: 'P.5' belongs there", both.drop(columns="P.5"))
+    refused(r"X must be \(n, 96 \+ 96\)", both.drop(columns="P.95"))
+    refused(r"behind the 96 columns of the embedding.*'L0.H1.0' belongs", both.drop(columns=["L0.H1.0"]))
+    refused(r"columns must be named L0.H0.0", both.iloc[:, :96])
+    removal.set_params(layout=HeadLayout(4, 3, 8))
+    refused(r"columns of X are those of HeadLayout\(layers=3.*layout= is .*layers=4", both)
 
 
 def test_names_pass_through_a_scaler(planted, frame):
@@ -115,6 +159,24 @@ def test_generators_travel_through_a_pipeline(planted, frame, routing):
         )
 
 
+def test_generators_travel_to_a_removal_of_heads(harmed, both, routing):
+    pipeline = make_pipeline(
+        HeadRemoval(fold=FOLD, select_generators="b").set_fit_request(generator=True, groups=True),
+        LinearDetector(select_generators="b").set_fit_request(generator=True, groups=True),
+    )
+    context = {"generator": harmed.generator, "groups": np.arange(len(harmed.y)) // 2}
+    pipeline.fit(both, harmed.y, **context)
+    part = parts_of("", harmed.y, select_generators="b", **context)
+    marked = HeadRemoval(fold=FOLD).fit(both, harmed.y, part=part, generator=harmed.generator)
+    assert pipeline[0].removed_ == marked.removed_ and marked.removed_[0] == HARMFUL
+    detector = LinearDetector().fit(marked.transform(both), harmed.y, part=part, generator=harmed.generator)
+    np.testing.assert_array_equal(pipeline[1].coef_, detector.coef_)
+    with pytest.raises(InputError, match="fit needs part="):
+        make_pipeline(HeadRemoval(fold=FOLD).set_fit_request(generator=True), LogisticRegression()).fit(
+            both, harmed.y, generator=harmed.generator
+        )
+
+
 def test_metadata_travels_through_searches_and_cross_validation(planted, frame, routing):
     folds = list(StratifiedKFold(3).split(frame, planted.generator))
     groups = np.arange(len(planted.y)) // 2
@@ -139,7 +201,9 @@ def test_metadata_travels_through_searches_and_cross_validation(planted, frame, 
         np.testing.assert_array_equal(fitted[0].removed_, alone.removed_)
 
 
-@pytest.mark.parametrize("estimator", [HeadSelection(), CoordinateRemoval(), LinearDetector()], ids=str)
+@pytest.mark.parametrize(
+    "estimator", [HeadSelection(), CoordinateRemoval(), HeadRemoval(), LinearDetector()], ids=str
+)
 def test_each_estimator_says_which_metadata_it_takes(estimator, routing):
     asked = set(estimator.get_metadata_routing().fit.requests)
     weight = {"sample_weight"} if isinstance(estimator, LinearDetector) else set()

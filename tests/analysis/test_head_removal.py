@@ -13,6 +13,7 @@ from interp.analysis.head_removal import HeadRemoval
 from interp.analysis.head_removal_nulls import HeadRemovalNulls, random_head_sets
 from interp.analysis.head_removal_search import HeadRemovalSearch, log_odds
 from interp.analysis.strength import mean_auc
+from interp.encoders.layout import HeadLayout
 from interp.errors import InputError
 
 P = 96
@@ -34,7 +35,7 @@ def split(harmed):
     return next(iter(harmed.protocol))
 
 
-@pytest.mark.parametrize("options", [{}, {"score": "auc"}, {"refit": True}, {"replace": "mean"}])
+@pytest.mark.parametrize("options", [{}, {"criterion": "auc"}, {"refit": True}, {"replace": "mean"}])
 def test_the_harmful_head_is_removed_first_in_every_split_and_hardly_another(options):
     found = [
         fit(planted, one, **options).removed_
@@ -45,7 +46,7 @@ def test_the_harmful_head_is_removed_first_in_every_split_and_hardly_another(opt
     assert np.median([len(removed) for removed in found]) <= 2
 
 
-@pytest.mark.parametrize("options", [{}, {"score": "auc"}, {"replace": "resample"}])
+@pytest.mark.parametrize("options", [{}, {"criterion": "auc"}, {"replace": "resample"}])
 def test_where_nothing_is_planted_mostly_nothing_is_removed_and_never_that_head(options):
     found = [
         fit(planted, one, **options).removed_
@@ -86,6 +87,16 @@ def test_transform_takes_away_the_heads_embeddings(harmed, split):
     np.testing.assert_allclose(removal.transform(harmed.X), expected, atol=1e-10)
     assert removal.kept_ == [name for name in harmed.layout.names if name not in (HARMFUL, "L0.H0")]
     np.testing.assert_array_equal(removal.without([]).transform(harmed.X), harmed.X[:, :P])
+
+
+def test_without_a_fold_the_columns_of_a_head_are_its_embedding(harmed, split):
+    written = np.einsum("nhd,hdp->nhp", harmed.X[:, P:].reshape(-1, 12, 8), FOLD.reshape(12, 8, P))
+    X = np.hstack([harmed.X[:, :P], written.reshape(-1, 12 * P)])
+    context = {"part": split.part, "generator": harmed.generator}
+    folded = HeadRemoval(harmed.layout, FOLD).fit(harmed.X, harmed.y, **context)
+    plain = HeadRemoval(HeadLayout(3, 4, P)).fit(X, harmed.y, **context)
+    assert plain.removed_ == folded.removed_ and HARMFUL in plain.removed_
+    np.testing.assert_allclose(plain.transform(X), folded.transform(harmed.X), atol=1e-9)
 
 
 def test_zero_and_mean_find_the_same_heads_and_differ_by_a_constant(harmed, split):
@@ -132,7 +143,7 @@ def test_one_step_of_the_search_is_a_detector_without_that_head(harmed, split):
         FOLD,
         split.train,
         split.select,
-        score="auc",
+        criterion="auc",
     )
     found = search.search(2)
     cut = HeadRemoval(harmed.layout, FOLD).fit(harmed.X, harmed.y, part=split.part).without
@@ -188,15 +199,22 @@ def test_random_sets_are_sets_of_that_size_and_replayed():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"replace": "zeros"}, "did you mean 'zero'"), ({"score": "accuracy"}, "score")]
+    ("options", "message"),
+    [({"replace": "zeros"}, "did you mean 'zero'"), ({"criterion": "accuracy"}, "criterion")],
 )
 def test_unknown_names_are_refused(harmed, split, options, message):
     with pytest.raises(InputError, match=message):
         fit(harmed, split, **options)
 
 
-def test_x_without_the_embedding_is_refused(harmed, split):
-    with pytest.raises(InputError, match="embedding_and_heads"):
-        HeadRemoval(harmed.layout, FOLD).fit(harmed.X[:, P:], harmed.y, part=split.part)
+def test_x_that_does_not_fit_is_refused(harmed, split):
+    def refused(message, X, *layout_and_fold):
+        with pytest.raises(InputError, match=message):
+            HeadRemoval(*layout_and_fold).fit(X, harmed.y, part=split.part)
+
+    refused("embedding_and_heads", harmed.X[:, P:], harmed.layout, FOLD)
+    refused("needs layout= where X is an array", harmed.X, None, FOLD)
+    refused("behind the 96 of the embedding; given n_features = 192", harmed.X, 7, FOLD)
+    refused(r"fold must be \(l, h, d, P\)", harmed.X, harmed.layout, FOLD[:2])
     with pytest.raises(InputError, match="unknown head"):
         fit(harmed, split).without(["L9.H9"])
