@@ -165,6 +165,14 @@ class HeadSearch:
 def gather(
     X: np.ndarray, heads: Sequence[int], layout: HeadLayout, fold: np.ndarray | None = None
 ) -> np.ndarray:
-    """Columns of some heads side by side, (n, k·d), or with `fold` (l·h, d, P) the sum of their embeddings, (n, P)."""
+    """Columns of some heads side by side, (n, k·d), or with `fold` (l·h, d, P) the sum of their embeddings, (n, P).
+
+    >>> X, layout = np.array([[1.0, 2, 3, 4, 5, 6]]), HeadLayout(1, 3, 2)
+    >>> gather(X, [2, 0], layout)
+    array([[5., 6., 1., 2.]])
+    >>> fold = np.arange(12.0).reshape(3, 2, 2)
+    >>> bool((gather(X, [2, 0], layout, fold) == X[:, 4:] @ fold[2] + X[:, :2] @ fold[0]).all())
+    True
+    """
     kept = X.reshape(len(X), layout.n_heads, layout.width)[:, list(heads)].reshape(len(X), -1)
     return kept if fold is None else kept @ fold[list(heads)].reshape(kept.shape[1], -1)
