@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from test_cut_off import Encoder, ImageSet, extract, same_tree, tiny
+from features.test_cut_off import Encoder, ImageSet, extract, same_tree, tiny
 
 STEPS = [(np, "save"), (os, "replace"), (os, "fsync"), (os, "unlink"), (os, "rmdir"), (os, "mkdir")]
 STEPS += [(pathlib.Path, name) for name in ("write_bytes", "write_text", "mkdir", "unlink")]
