@@ -210,7 +210,7 @@ def _fixed(
     plain = removal.without([]).transform(both)
     detector = fixed_detector(plain, y, split.train, split.select, generator)
     seed = np.random.SeedSequence(derive_seed("random pruning", random_state, split.name, split.seed))
-    random = random_head_sets(removal.layout.names, len(removal.removed_), n_random, seed)
+    random = random_head_sets(removal.layout_.names, len(removal.removed_), n_random, seed)
     sets = [removal.removed_, *random]
     stored = np.stack([removal.without(heads).transform(both[positions]) for heads in sets], axis=1)
     if removal.removed_:
