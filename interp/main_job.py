@@ -69,9 +69,10 @@ def run(
         InputError: an argument that cannot be used; the message says what to do.
     """
     from interp.encoders.loading import load_encoder
-    from interp.features.extract import extract
+    from interp.features.extract import extract, refuse_folder
     from interp.images.image_set import ImageSet
 
+    refuse_folder(Path(out) / "store")
     opened = images if isinstance(images, ImageSet) else ImageSet.open(images)
     location = str(encoder) if isinstance(encoder, str | Path) else ""
     looking = load_encoder(encoder) if isinstance(encoder, str | Path) else encoder

@@ -85,7 +85,7 @@ class Judging:
 def extract_store(images: Path, out: Path, looking: Looking) -> FeatureStore:
     """Extract what the command line named."""
     from interp.encoders.loading import load_encoder
-    from interp.features.extract import extract
+    from interp.features.extract import extract, refuse_folder
     from interp.images.equalize import Equalize
     from interp.images.image_set import ImageSet
 
@@ -93,6 +93,7 @@ def extract_store(images: Path, out: Path, looking: Looking) -> FeatureStore:
         images, layout=looking.layout, where=looking.where, allow_outside=looking.allow_outside
     )
     equalize = Equalize.parse(looking.equalize)
+    refuse_folder(out)
     encoder = load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype)
     options = {
         "views": looking.views,

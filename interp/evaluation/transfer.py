@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,7 @@ from interp.evaluation.cells import (
 )
 from interp.evaluation.nulls import null_scores
 from interp.evaluation.summary import BASELINE, summarise
+from interp.features.lock import only_writer
 from interp.features.provenance import refuse_other_settings
 from interp.features.shards import read_json, write_json
 from interp.features.store import FeatureStore
@@ -111,7 +113,7 @@ def evaluate_transfer(
         progress: show a bar.
 
     Raises:
-        InputError: the folder holds splits that were computed with other settings.
+        InputError: the folder holds splits that were computed with other settings, or is being written.
     """
     settings = {
         "store": store.key,
@@ -121,8 +123,6 @@ def evaluate_transfer(
         "pool": pool,
     }
     views = ViewPool(store.rows, pool)
-    if folder is not None:
-        _open_folder(folder, settings)
     y = (store.rows["label"] == "fake").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
     features = {kind: store.features(kind) for kind in needed_features(arms)}
@@ -132,7 +132,12 @@ def evaluate_transfer(
         )
         for number, split in enumerate(protocol)
     ]
-    with parallel_config(backend="loky", inner_max_num_threads=1):
+    with (
+        only_writer(folder) if folder else nullcontext(),
+        parallel_config(backend="loky", inner_max_num_threads=1),
+    ):
+        if folder is not None:
+            _open_folder(folder, settings)
         running = Parallel(n_jobs=n_jobs or os.cpu_count() or 1, return_as="generator")(jobs)
         found = list(tqdm(running, total=len(jobs), desc="splits", unit="split", disable=not progress))
     names = tuple(arm.name for arm in arms)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class FeatureStore:
 
     def array(self, name: str) -> np.ndarray:
         """One stored array: head_values, mlp_values, first, norm_mean, norm_std or embedding, (n, …)."""
-        known = sorted(p.stem for p in (self.folder / "shards" / "00000").glob("*.npy"))
+        known = [field.name for field in fields(HeadRecord)]
         if name not in known:
             raise unknown_name("array", name, known)
         return read_shards(self.folder / "shards", self._shards, name)
@@ -195,8 +196,7 @@ class FeatureStore:
 
     def record(self) -> HeadRecord:
         """All that was recorded, as tensors on the CPU."""
-        names = ("head_values", "mlp_values", "first", "norm_mean", "norm_std", "embedding")
-        return HeadRecord(*(torch.from_numpy(self.array(name)) for name in names))
+        return HeadRecord(*(torch.from_numpy(self.array(field.name)) for field in fields(HeadRecord)))
 
     def size(self) -> tuple[int, int]:
         """Bytes of the shards and bytes of the weights that all images share."""

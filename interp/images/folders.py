@@ -23,7 +23,7 @@ def images_below(folder: Path) -> list[str]:
     """Paths of the images below a folder, relative to it, posix, sorted; no hidden ones; links are followed.
 
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: no such folder, no image in it, or a folder below it that cannot be listed.
 
     >>> images_below(Path("no/such/folder"))
     Traceback (most recent call last):
@@ -32,7 +32,7 @@ def images_below(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise InputError(f"there is no folder {folder}")
     found, visited, others, tables = [], set(), 0, 0
-    for parent, subfolders, names in os.walk(folder, followlinks=True):
+    for parent, subfolders, names in os.walk(folder, followlinks=True, onerror=_refuse_unlisted):
         real = os.path.realpath(parent)
         if real in visited:  # a link back to a folder above it
             subfolders.clear()
@@ -75,3 +75,10 @@ def labels_from_layout(keys: list[str]) -> pd.DataFrame:
         else:
             rows.append(("real", "real"))
     return pd.DataFrame(rows, columns=["label", "generator"], dtype=str)
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    raise InputError(
+        f"cannot list the folder {error.filename}: {error.strerror}; its images would be left out without a word. "
+        "Allow reading it, or move it away"
+    )

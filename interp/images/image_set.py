@@ -14,7 +14,7 @@ from interp.errors import InputError, unknown_name
 from interp.images.conditions import rows_where
 from interp.images.folders import images_below
 from interp.images.grip_list import from_grip_list, is_grip_list
-from interp.images.keys import row_keys
+from interp.images.keys import as_name, as_text, row_keys
 from interp.images.layouts import LAYOUTS, Layout, read_layout
 from interp.images.manifest import COLUMNS, read_manifest, standardise, text_column
 from interp.images.views import VIEW_OF
@@ -110,7 +110,7 @@ class ImageSet:
                 given layout that has a place for none of the images.
         """
         root = Path(folder)
-        keys = row_keys(images_below(root), root, allow_outside=allow_outside)
+        keys = [as_text(k) for k in row_keys(images_below(root), root, allow_outside=allow_outside)]
         name, table = read_layout(keys, root, layout)
         return cls(standardise(table, keys), root, name)
 
@@ -188,7 +188,7 @@ class ImageSet:
         files = [p / name for p in given if p.is_dir() for name in images_below(p)] + [
             p for p in given if not p.is_dir()
         ]
-        keys = list(dict.fromkeys(file.relative_to(root).as_posix() for file in files))
+        keys = list(dict.fromkeys(as_text(file.relative_to(root).as_posix()) for file in files))
         return cls(standardise(pd.DataFrame(index=range(len(keys))), keys), root)
 
     def where(self, *conditions: str) -> ImageSet:
@@ -213,7 +213,8 @@ class ImageSet:
 
     def path(self, key: str) -> Path:
         """Where the image of a row lies; of a view, the whole image."""
-        return self.root / (self.table.at[key, VIEW_OF] if VIEW_OF in self.table.columns else key)
+        path = self.root / (self.table.at[key, VIEW_OF] if VIEW_OF in self.table.columns else key)
+        return path if "\\x" not in str(path) or path.exists() else Path(as_name(str(path)))
 
     def summary(self) -> pd.DataFrame:
         """Counts `images` and `groups` for each `label`, `generator` and `family`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,26 @@ def row_keys(paths: Sequence[str], root: Path, *, allow_outside: bool = False) -
                 "put the manifest above its images, or pass allow_outside=True if you trust where they lead"
             )
     return keys
+
+
+def as_text(name: str) -> str:
+    r"""A file name as text: bytes that are not UTF-8 are written as `\xe9`, so that tables can hold them.
+
+    >>> as_text(os.fsdecode(b"caf\xe9.png"))
+    'caf\\xe9.png'
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def as_name(text: str) -> str:
+    r"""The file name that `as_text` wrote as this text, if its `\xe9` stand for bytes.
+
+    >>> os.fsencode(as_name("caf\\xe9.png"))
+    b'caf\xe9.png'
+    """
+    return os.fsdecode(
+        re.sub(rb"\\x([89a-f][0-9a-f])", lambda m: bytes.fromhex(m[1].decode()), text.encode())
+    )
 
 
 def _key(path: str, root: Path, real_root: str) -> str:

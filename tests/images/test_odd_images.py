@@ -20,6 +20,7 @@ from PIL import Image
 
 from interp.errors import UnreadableImage
 from interp.images.decode import MAX_BYTES, decode_image, read_image
+from interp.images.image_set import ImageSet
 
 TABLE = Path(__file__).resolve().parents[2] / "docs" / "odd_images.md"
 
@@ -242,6 +243,9 @@ def test_a_name_that_is_not_utf8_opens(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system takes no names that are not UTF-8")
     assert read_image(os.fsdecode(path)).pixels.size == (8, 8)
+    for images in (ImageSet.open(tmp_path), ImageSet.from_paths(tmp_path)):
+        assert list(images.keys) == ["caf\\xe9.png"]
+        assert read_image(images.path(images.keys[0])).pixels.size == (8, 8)
 
 
 def test_the_table_names_every_reason() -> None:
