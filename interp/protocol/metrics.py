@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +42,24 @@ def check_scores(y: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarra
             f"{absent} of {values.size} scores are NaN; drop those rows or find out why they have no score"
         )
     return labels == 1, values
+
+
+def check_weights(weights: ArrayLike | None, n: int) -> np.ndarray:
+    """How often each of n rows counts, as (B, n) float64: B is 1 for weights (n,), and for none, which are ones.
+
+    >>> check_weights(None, 3)
+    array([[1., 1., 1.]])
+    >>> check_weights([1, -1, 0], 3)
+    Traceback (most recent call last):
+    interp.errors.InputError: weights must be finite numbers of 0 or more; given one of -1.0
+    """
+    given = np.ones(n) if weights is None else np.asarray(weights, dtype=np.float64)
+    if given.ndim not in (1, 2) or given.shape[-1] != n:
+        raise InputError(f"weights must be ({n},) or (B, {n}), a number for each row; given {given.shape}")
+    wrong = given[~(np.isfinite(given) & (given >= 0))]
+    if len(wrong):
+        raise InputError(f"weights must be finite numbers of 0 or more; given one of {wrong[0]}")
+    return np.atleast_2d(given)
 
 
 def auc(y: ArrayLike, scores: ArrayLike) -> float:
@@ -160,6 +179,25 @@ def threshold_for_balanced_accuracy(y: ArrayLike, scores: ArrayLike) -> float:
     >>> threshold_for_balanced_accuracy([0, 0, 1, 1], [1.0, 2.0, 4.0, 5.0])
     3.0
     """
+    return best_threshold(y, scores, lambda missed, kept: kept - missed)
+
+
+def best_threshold(
+    y: ArrayLike, scores: ArrayLike, worth: Callable[[np.ndarray, np.ndarray], np.ndarray]
+) -> float:
+    """The threshold halfway between neighbouring scores that is worth most; of several the middle one.
+
+    Args:
+        y: (n,) 1 for a fake, 0 for a photograph.
+        scores: (n,) float, higher for fakes.
+        worth: takes the share of fakes missed and of photographs kept at each of k candidates, gives (k,).
+
+    Raises:
+        InputError: When a class is missing.
+
+    >>> best_threshold([0, 0, 1, 1], [1.0, 2.0, 4.0, 5.0], lambda missed, kept: -missed)
+    3.0
+    """
     _one_column(scores)
     fake, values = check_scores(y, scores)
     if fake.all() or not fake.any():
@@ -171,7 +209,8 @@ def threshold_for_balanced_accuracy(y: ArrayLike, scores: ArrayLike) -> float:
         return float(distinct[0])
     missed = np.cumsum(np.bincount(at[fake], minlength=len(distinct)))[:-1] / fake.sum()
     kept = np.cumsum(np.bincount(at[~fake], minlength=len(distinct)))[:-1] / (~fake).sum()
-    best = np.flatnonzero(np.isclose(kept - missed, (kept - missed).max(), rtol=0, atol=1e-12))
+    value = worth(missed, kept)
+    best = np.flatnonzero(np.isclose(value, value.max(), rtol=0, atol=1e-12))
     below, above = distinct[best[len(best) // 2]], distinct[best[len(best) // 2] + 1]
     with np.errstate(invalid="ignore", over="ignore"):
         middle = below + (above - below) / 2
