@@ -106,7 +106,7 @@ def _pattern(size: int, rng: np.random.Generator) -> np.ndarray:
     depth = 1 / (1 + tilt * y)
     u = (np.cos(angle) * x + np.sin(angle) * y) * depth + 0.02 * fractal_noise(size, rng, steepness=2)
     v = (np.cos(angle) * y - np.sin(angle) * x) * depth
-    per_edge = rng.uniform(3, size / 8)
+    per_edge = rng.uniform(3, max(4, size / 8))
     u, v = u * per_edge + rng.random(), v * per_edge * rng.uniform(0.4, 1) + rng.random()
     soft = per_edge / size * 2
     kind = rng.integers(4)

@@ -90,10 +90,10 @@ def spectral(tones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def diffusion(tones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Noise is added and taken away again, less in each step, by shrinking wavelets (Donoho 1995).
+    """Noise is added and taken away again, less in each step, by shrinking wavelets.
 
-    The denoiser subtracts a soft threshold from the two finest bands of an undecimated spline wavelet; what a
-    denoiser takes for noise, weak texture and the sensor's grain, does not come back.
+    The denoiser is the non-negative garrote (Gao 1998) on the two finest bands of an undecimated spline wavelet.
+    What it takes for noise, weak texture and the sensor's grain, does not come back.
     """
     first, steps = rng.uniform(0.008, 0.03), rng.integers(3, 6)
     for level in np.geomspace(first, 0.003, steps):
@@ -102,7 +102,7 @@ def diffusion(tones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         for scale, share in ((1, 0.9), (2, 0.2)):  # deviation of white noise in each band, of the noise's own
             coarse = _spline_filtered(noisy, scale)
             band = noisy - coarse
-            tones = tones - np.clip(band, -share * level, share * level)
+            tones = tones - band / np.maximum(1, (band / (1.5 * share * level)) ** 2)
             noisy = coarse
     return tones
 
