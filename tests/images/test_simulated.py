@@ -76,7 +76,7 @@ def test_a_complete_folder_is_reused_and_no_other_overwritten(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("wrong", [{"n_per_class": 0}, {"size": 33}, {"size": 8}])
-def test_sizes_that_cannot_be_drawn_are_refused(wrong: dict[str, int], tmp_path: Path) -> None:
+def test_sizes_that_cannot_be_drawn_are_refused(wrong: dict, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected n_per_class of 1 or more"):
         draw_simulated_set(tmp_path / "set", **wrong)
     assert not (tmp_path / "set").exists()

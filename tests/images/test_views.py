@@ -66,9 +66,7 @@ def test_the_text_form_reads_back(number):
 
 
 def test_a_set_of_views_keeps_what_is_known_of_each_image():
-    table = pd.DataFrame(
-        {"label": ["0", "1"], "generator": ["", "glide"], "group": ["p", "q"], "size": [3, 4]}
-    )
+    table = pd.DataFrame({"label": ["0", "1"], "generator": ["", "glide"], "group": ["p", "q"], "size": [3, 4]})
     images = ImageSet(standardise(table, ["a#1.png", "b/c.png"]), Path("photos"))
     crops = with_views(images, Views(5))
     assert len(crops) == 10 and crops.table["view"].tolist() == [0, 1, 2, 3, 4] * 2
