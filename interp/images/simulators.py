@@ -44,17 +44,17 @@ class Simulator:
 def nearest(tones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Part of the picture was drawn at half the size, and each of its pixels repeated 2 × 2."""
     doubled = _halved(tones).repeat(2, axis=0).repeat(2, axis=1)
-    return tones + rng.uniform(0.15, 0.7) * (doubled - tones)
+    return tones + rng.uniform(0.2, 0.9) * (doubled - tones)
 
 
 def bilinear(tones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Part of the picture was drawn at half the size and doubled bilinearly."""
-    return tones + rng.uniform(0.15, 0.7) * (_doubled(_halved(tones), Image.Resampling.BILINEAR) - tones)
+    return tones + rng.uniform(0.2, 0.9) * (_doubled(_halved(tones), Image.Resampling.BILINEAR) - tones)
 
 
 def bicubic(tones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Part of the picture was drawn at half the size and doubled by cubic convolution."""
-    return tones + rng.uniform(0.2, 0.8) * (_doubled(_halved(tones), Image.Resampling.BICUBIC) - tones)
+    return tones + rng.uniform(0.3, 1) * (_doubled(_halved(tones), Image.Resampling.BICUBIC) - tones)
 
 
 def checkerboard(tones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -66,7 +66,7 @@ def checkerboard(tones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     small = _halved(tones)
     sparse = np.zeros_like(tones)
     sparse[::2, ::2] = small
-    uneven = rng.uniform(0.005, 0.06) * rng.choice([-1, 1]) * rng.uniform(0.6, 1, 3)
+    uneven = rng.uniform(0.01, 0.1) * rng.choice([-1, 1]) * rng.uniform(0.6, 1, 3)
     for c in range(3):
         kernel = np.array([0.5, 1 + uneven[c], 0.5])
         for axis in (0, 1):
@@ -121,7 +121,7 @@ def autoencoder(tones: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     The encoder is a convolution of 8 × 8 pixels and stride 4 with the principal components of drawn patches, the
     decoder its transpose: the best linear autoencoder (Baldi and Hornik 1989).
     """
-    return decode_latent(tones, int(rng.integers(36, 120)), rng.uniform(0.01, 0.06))
+    return decode_latent(tones, int(rng.integers(24, 96)), rng.uniform(0.01, 0.06))
 
 
 def decode_latent(tones: np.ndarray, channels: int, step: float) -> np.ndarray:
