@@ -69,7 +69,8 @@ def draw_simulated_set(
         random_state: the same number gives the same pictures.
         generators: names of those to draw; by default all ten.
         shortcut: strength of a planted shortcut, 0 to 0.5: a warm cast that multiplies red by 1 + shortcut and
-            blue by 1 − shortcut. The camera's white balance varies by 0.1, so that 0.05 is weak and 0.2 strong.
+            blue by 1 − shortcut. White balances and scenes vary: red over blue alone then has an AUC of about
+            0.75 at 0.05, 0.9 at 0.1, and 0.99 at 0.2.
         shortcut_generators: all images of these carry the cast, and no other; the manifest's column
             `shortcut` says which.
         n_jobs: processes; by default one for each core, and fewer for small sets.
