@@ -47,5 +47,7 @@ def run_demo(out: str | Path = "demo") -> RunResult:
 
     print(NOTICE, flush=True)
     out = Path(out)
-    images = draw_simulated_set(out / "images", n_per_class=120)
+    names = ("nearest", "checkerboard", "smooth", "diffusion", "palette", "no-sensor")  # a look needs no more
+    generators = [f"simulated-{name}" for name in names]
+    images = draw_simulated_set(out / "images", n_per_class=120, generators=generators)
     return run(images, demo_encoder(), out, min_train=100, seeds=2, nulls=10, resamples=500)

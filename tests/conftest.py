@@ -45,7 +45,12 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     from interp.images.simulated import draw_simulated_set
     from interp.main_job import run
 
-    images = draw_simulated_set(tmp_path_factory.mktemp("drawn") / "images", n_per_class=45)
+    names = ("nearest", "bilinear", "checkerboard", "smooth", "spectral", "palette")
+    images = draw_simulated_set(
+        tmp_path_factory.mktemp("drawn") / "images",
+        n_per_class=45,
+        generators=[f"simulated-{name}" for name in names],
+    )
     generators = {"train": ["simulated-nearest"], "select": ["simulated-smooth"]}
     generators["test"] = ["simulated-palette", "simulated-spectral"]
 
