@@ -72,7 +72,8 @@ class CropBack(Step):
     Attributes:
         share, x, y: as in `Crop`.
         filter: of the resize.
-        edges: `swapped` scales to height × width, as the code of Frank et al. (2020) does by mistake.
+        edges: `swapped` cuts as many pixels from every side as the code of Frank et al. (2020) does, and scales to
+            height × width, as it does by mistake; x and y do not matter.
     """
 
     name = "cropback"
@@ -85,9 +86,12 @@ class CropBack(Step):
 
     def apply(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
         share, x, y = (cast(float, value) for value in (self.share, self.x, self.y))
+        if self.edges == "swapped":
+            across, down = (int(edge * round(1 - share, 6) * 0.5) for edge in image.size)
+            part = image.crop((across, down, image.width - across, image.height - down))
+            return resized(part, (image.height, image.width), FILTERS[self.filter])
         part = image if share == 1 else cropped(image, share, x, y)
-        size = image.size if self.edges == "kept" else (image.height, image.width)
-        return resized(part, size, FILTERS[self.filter])
+        return resized(part, image.size, FILTERS[self.filter])
 
 
 def cropped(image: Image.Image, share: float, x: float, y: float) -> Image.Image:

@@ -115,27 +115,31 @@ class Step(ABC):
 
 @dataclass(frozen=True)
 class Sometimes:
-    """A step that each image takes with a chance; written `STEP@CHANCE`.
+    """Steps that an image takes together or not at all; written `STEP@CHANCE` or `(STEP+STEP)@CHANCE`.
 
     Raises:
-        InputError: a chance that is not between 0 and 1.
+        InputError: no step, or a chance that is not between 0 and 1.
     """
 
-    step: Step
+    steps: tuple[Step, ...]
     chance: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.chance < 1:
+        if not self.steps or not 0 < self.chance < 1:
             raise InputError(
-                f"the chance of {self.step} lies between 0 and 1; got {self.chance}. For example '{self.step}@0.5'"
+                f"steps are taken with a chance between 0 and 1; got {self.chance} for "
+                f"{' and '.join(map(str, self.steps)) or 'no step'}. Write for example 'jpeg:75@0.5'"
             )
 
     def __str__(self) -> str:
-        return f"{self.step}@{number_text(self.chance)}"
+        steps = "+".join(map(str, self.steps))
+        return f"{steps if len(self.steps) == 1 else f'({steps})'}@{number_text(self.chance)}"
 
     def draw(self, rng: np.random.Generator) -> tuple[Step, ...]:
-        """The step with its numbers drawn, or nothing."""
-        return self.step.draw(rng) if rng.random() < self.chance else ()
+        """The steps with their numbers drawn, or none of them."""
+        if rng.random() >= self.chance:
+            return ()
+        return tuple(drawn for step in self.steps for drawn in step.draw(rng))
 
 
 def _shown(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from interp.errors import InputError, unknown_name
 from interp.images.launder_codecs import Avif, DoubleJpeg, Jpeg, Palette, Webp
 from interp.images.launder_geometry import Crop, CropBack, Resize
+from interp.images.launder_parameters import read_number
 from interp.images.launder_pixels import Blur, Contrast, Gamma, KernelBlur, Noise, Sharpen, Shot
 from interp.images.launder_step import Sometimes, Step
 from interp.images.launder_uploads import Messenger, Screenshot, Social, Upload, VipCup
@@ -27,15 +29,17 @@ _KINDS: tuple[type[Step], ...] = (
 STEPS: dict[str, type[Step]] = {kind.name: kind for kind in _KINDS}
 """Every step by the first word of its text."""
 
+_JOINTS = re.compile(r"\+(?![^(]*\))")  # a plus that stands in no parentheses
+
 
 @dataclass(frozen=True)
 class Laundering:
     """A chain of steps, written `resize:0.5:lanczos+jpeg:75`; `none` is the empty chain.
 
-    A number may be a range (`jpeg:30-100`) or a choice (`jpeg:50|90`), and a step may have a chance
-    (`blur:0-3@0.5`). Everything drawn depends on the image's key, the chain's text and `random_state` alone, so any
-    pixel can be made again: in another process, in another order, on another machine with the same versions of
-    Pillow, NumPy and SciPy.
+    A number may be a range (`jpeg:30-100`) or a choice (`jpeg:50|90`), and steps may have a chance
+    (`blur:0-3@0.5`, `(blur:2+jpeg:50)@0.5`). Everything drawn depends on the image's key, the chain's text and
+    `random_state` alone, so any pixel can be made again: in another process, in another order, on another machine
+    with the same versions of Pillow, NumPy and SciPy.
 
     Attributes:
         steps: in the order in which they happen.
@@ -63,7 +67,7 @@ class Laundering:
         words = text.strip()
         if words.lower() == "none":
             return cls()
-        return cls(tuple(_read_step(part.strip()) for part in words.split("+")))
+        return cls(tuple(_read_step(part.strip()) for part in _JOINTS.split(words)))
 
     def __str__(self) -> str:
         """The text that `parse` reads back."""
@@ -117,16 +121,17 @@ class Laundering:
 
 def _read_step(text: str) -> Step | Sometimes:
     words, at, chance = text.rpartition("@")
-    if at:
-        try:
-            return Sometimes(_read_plain_step(words), float(chance))
-        except ValueError as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"cannot read the chance {chance!r} in {text!r}; write STEP@CHANCE, for example 'jpeg:75@0.5'"
-            ) from None
-    return _read_plain_step(text)
+    if not at:
+        return _read_plain_step(text)
+    grouped = words.startswith("(") and words.endswith(")")
+    parts = words[1:-1].split("+") if grouped else [words]
+    steps = tuple(_read_plain_step(part.strip()) for part in parts)
+    value = read_number(chance.strip(), whole=False)
+    if not isinstance(value, float):
+        raise InputError(
+            f"cannot read the chance {chance!r} in {text!r}; write STEP@CHANCE, for example 'jpeg:75@0.5'"
+        )
+    return Sometimes(steps, value)
 
 
 def _read_plain_step(text: str) -> Step:

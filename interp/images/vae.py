@@ -29,7 +29,7 @@ class Vae(Step):
     repeating the last row and column, and cut off again.
 
     Attributes:
-        source: a folder or a model id on the hub, as in `load_autoencoder`; no `+` and no `@` in it.
+        source: a folder or a model id on the hub, as in `load_autoencoder`; none of `+@()` in it.
     """
 
     name = "vae"
@@ -38,9 +38,9 @@ class Vae(Step):
 
     def __post_init__(self) -> None:
         text = str(self.source)
-        if not text or text != text.strip() or set("+@") & set(text):
+        if not text or text != text.strip() or set("+@()") & set(text):
             raise InputError(
-                f"vae needs the name of an autoencoder: a folder or a model id without '+' and '@'; got {text!r}. "
+                f"vae needs the name of an autoencoder: a folder or a model id without any of + @ ( ); got {text!r}. "
                 f"For example {self.example!r}"
             )
 
