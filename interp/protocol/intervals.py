@@ -41,7 +41,7 @@ class Interval:
     reason: str = ""
 
 
-def _check_level(level: float) -> None:
+def check_level(level: float) -> None:
     if not 0 < level < 1:
         raise InputError(f"level must lie between 0 and 1, such as 0.95; given {level}")
 
@@ -62,7 +62,7 @@ def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[np.ndar
     >>> round(float(low), 3), round(float(high), 3)
     (0.05, 0.95)
     """
-    _check_level(level)
+    check_level(level)
     given = _resamples(values)
     tail = (1 - level) / 2
     known = given.copy()
@@ -117,7 +117,7 @@ def two_way_interval(
     >>> two_way_interval(cells[:2]).reason
     'all cells have one train cluster; two at least tell how much another one would change'
     """
-    _check_level(level)
+    check_level(level)
     for name in (value, train, test):
         if name not in cells.columns:
             raise InputError(f"the cells have no column {name!r}; given {', '.join(map(str, cells.columns))}")
