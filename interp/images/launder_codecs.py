@@ -137,8 +137,10 @@ def through_file(image: Image.Image, format: str, **options: Any) -> Image.Image
         )
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
-    with Image.open(buffer, formats=[format]) as decoded:
-        return decoded.convert("RGB")
+    with Image.open(buffer, formats=[format]) as opened:
+        decoded = opened.convert("RGB")
+    decoded.info = {}  # of the file's header; nothing of it belongs to the pixels
+    return decoded
 
 
 def _exchanged(image: Image.Image) -> Image.Image:

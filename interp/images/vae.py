@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +120,7 @@ def _loaded(source: str) -> Any:
                 return getattr(diffusers, kind).from_pretrained(source, **where).eval().requires_grad_(False)
             problem = problem or f"it holds a {kind}, not one of {', '.join(_KINDS)}"
         except (OSError, ValueError) as error:
-            problem = problem or str(error).strip().split("\n")[0]
+            problem = problem or str(error).strip().split("\n")[0].rstrip(".")
     raise InputError(
         f"no autoencoder found as {source!r}: {problem}. Give a model id on the hub such as 'madebyollin/taesd' "
         "(which takes a network or a filled cache), or a folder"
@@ -126,7 +128,7 @@ def _loaded(source: str) -> Any:
 
 
 def round_trip(image: Image.Image, network: Any) -> Image.Image:
-    """Encode and decode one RGB image, at its own size.
+    """Encode and decode one RGB image, at its own size; on the CPU with one thread, so that it can be made again.
 
     Args:
         image: in mode RGB.
@@ -149,10 +151,23 @@ def round_trip(image: Image.Image, network: Any) -> Image.Image:
     pixels = torch.from_numpy(levels.transpose(2, 0, 1)[None].astype(np.float32) / 127.5 - 1)
     if parameter is not None:
         pixels = pixels.to(parameter.device, parameter.dtype)
-    with torch.inference_mode():
+    with torch.inference_mode(), _one_thread():
         decoded = _sample(network.decode(_latents(network.encode(pixels))))
     tones = decoded[0].float().cpu().numpy().transpose(1, 2, 0)[: image.height, : image.width]
     return Image.fromarray(np.clip(np.rint((tones + 1) * 127.5), 0, 255).astype(np.uint8))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Sums in one order: with more threads a few pixels come out a grey level apart; and forked workers never hang."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _latents(encoded: Any) -> Any:
