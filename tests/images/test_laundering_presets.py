@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from PIL import Image
 
 from interp.errors import InputError
 from interp.images.launder_presets import PRESETS, preset
-from interp.images.laundering import Laundering
+from interp.images.laundering import STEPS, Laundering
 
 JPEG = [f"jpeg:{quality}" for quality in (100, 90, 80, 70, 60, 50, 40, 30)]
 
@@ -104,3 +107,15 @@ def test_unknown_names_get_the_nearest() -> None:
         preset("wang20")
     with pytest.raises(InputError, match="did you mean 'paper'"):
         preset("ufd", as_published="papers")
+
+
+def test_the_page_lists_every_step_and_every_preset() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "laundering.md").read_text()
+    listed = re.findall(
+        r"^\| `([^`]+)`", page.split("\n## Steps\n")[1].split("\n### ")[0], flags=re.MULTILINE
+    )
+    assert {text.split(":")[0] for text in listed} == set(STEPS)
+    for text in listed:
+        assert str(Laundering.parse(text)).startswith(text.split(":")[0])
+    grids = page.split("\n## Grids\n")[1].split("\n### ")[0]
+    assert set(re.findall(r"^\| `([^`]+)`", grids, flags=re.MULTILINE)) == set(PRESETS)
