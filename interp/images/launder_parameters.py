@@ -50,33 +50,35 @@ def number_text(value: float) -> str:
     return np.format_float_positional(float(value), trim="-")
 
 
-def read_number(text: str, whole: bool) -> Number | None:
+def read_number(text: str) -> Number | None:
     """Read `75`, `30-100` or `3|5|7`; None if it is none of these.
 
-    >>> read_number("0-3", whole=False)
+    >>> read_number("0-3")
     Between(low=0.0, high=3.0)
     """
-
-    def one(part: str) -> float:
-        value = float(part)
-        return int(value) if whole and value == int(value) else value
-
     if _ONE.fullmatch(text):
-        return one(text)
+        return float(text)
     if match := _RANGE.fullmatch(text):
-        return Between(one(match[1]), one(match[2]))
+        return Between(float(match[1]), float(match[2]))
     if _FEW.fullmatch(text):
-        return OneOf(tuple(one(part) for part in text.split("|")))
+        return OneOf(tuple(float(part) for part in text.split("|")))
     return None
 
 
-def draw_number(value: Number, whole: bool, rng: np.random.Generator) -> float:
-    """The number that one image gets; a range of fractions is drawn to four decimals."""
+def as_kind(value: Number, kind: type[int] | type[float]) -> Number:
+    """The same number, range or choice in whole numbers, which encoders insist on, or in floating point."""
+    if isinstance(value, Between):
+        return Between(kind(value.low), kind(value.high))
+    return OneOf(tuple(kind(part) for part in value.values)) if isinstance(value, OneOf) else kind(value)
+
+
+def draw_number(value: Number, rng: np.random.Generator) -> float:
+    """The number that one image gets; whole from a range of whole numbers, else with four decimals."""
     if isinstance(value, OneOf):
         return value.values[int(rng.integers(len(value.values)))]
     if isinstance(value, Between):
-        if whole:
-            return int(rng.integers(int(value.low), int(value.high) + 1))
+        if isinstance(value.low, int):
+            return int(rng.integers(value.low, int(value.high) + 1))
         return round(float(rng.uniform(value.low, value.high)), _DECIMALS)
     return value
 

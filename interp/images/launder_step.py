@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from interp.errors import InputError
-from interp.images.launder_parameters import draw_number, fault, number_text, read_number
+from interp.images.launder_parameters import as_kind, draw_number, fault, number_text, read_number
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,9 @@ class Step(ABC):
                     f"cannot launder with {self.name}: {field.name} {wrong}; got {_shown(getattr(self, field.name))}. "
                     f"Write {self.form()}, for example {self.example!r}"
                 )
+            if "choices" not in field.metadata:
+                kind = int if field.metadata["whole"] else float
+                object.__setattr__(self, field.name, as_kind(getattr(self, field.name), kind))
 
     @classmethod
     def read(cls, given: str) -> Self:
@@ -54,7 +57,7 @@ class Step(ABC):
             named = [n for n, f in left.items() if part in f.metadata.get("choices", ())]
             numbers = [n for n, f in left.items() if "choices" not in f.metadata]
             field = next(iter(named or numbers), None)
-            value = part if named or field is None else read_number(part, left[field].metadata["whole"])
+            value = part if named or field is None else read_number(part)
             if field is None or value is None:
                 raise InputError(
                     f"cannot read {part!r} in {cls.name + ':' + given!r}; write {cls.form()}, "
@@ -94,7 +97,7 @@ class Step(ABC):
     def draw(self, rng: np.random.Generator) -> tuple[Step, ...]:
         """The steps that one image gets: this one with every range and choice drawn."""
         drawn = {
-            field.name: draw_number(getattr(self, field.name), field.metadata["whole"], rng)
+            field.name: draw_number(getattr(self, field.name), rng)
             for field in dataclasses.fields(self)
             if "choices" not in field.metadata
         }

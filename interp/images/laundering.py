@@ -126,7 +126,7 @@ def _read_step(text: str) -> Step | Sometimes:
     grouped = words.startswith("(") and words.endswith(")")
     parts = words[1:-1].split("+") if grouped else [words]
     steps = tuple(_read_plain_step(part.strip()) for part in parts)
-    value = read_number(chance.strip(), whole=False)
+    value = read_number(chance.strip())
     if not isinstance(value, float):
         raise InputError(
             f"cannot read the chance {chance!r} in {text!r}; write STEP@CHANCE, for example 'jpeg:75@0.5'"

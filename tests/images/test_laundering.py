@@ -14,7 +14,9 @@ from joblib import Parallel, delayed
 from PIL import Image
 
 from interp.errors import InputError
+from interp.images.launder_codecs import Jpeg
 from interp.images.launder_parameters import Between, OneOf
+from interp.images.launder_pixels import Blur
 from interp.images.launder_step import Sometimes, Step
 from interp.images.laundering import STEPS, Laundering
 
@@ -133,6 +135,20 @@ def test_draws_are_uniform_and_a_chance_is_kept() -> None:
     assert abs(qualities.mean() - 50.5) < 4 * 28.9 / math.sqrt(2000)
     assert abs(np.mean(["blur:1" in words for words in found]) - 0.3) < 4 * math.sqrt(0.21 / 2000)
     assert abs(np.mean(["noise:2" in words for words in found]) - 0.5) < 4 * math.sqrt(0.25 / 2000)
+
+
+def test_numbers_of_any_type_mean_the_same() -> None:
+    """Whole parameters become int, which Pillow insists on; ranges of fractions stay ranges of fractions."""
+    image = scene(16, 16)
+    for quality in (60.0, np.int64(60), np.float32(60)):
+        assert Jpeg(quality) == Jpeg(60) and str(Jpeg(quality)) == "jpeg:60"
+        Laundering((Jpeg(quality),)).apply(image, "key")
+    Laundering((Jpeg(OneOf((60.0, 61.0))),)).apply(image, "key")
+    drawn = {str(Laundering((Blur(Between(0, 1)),)).drawn(str(key))) for key in range(20)}
+    assert len(drawn) > 15
+    for wrong in (True, "60", None, 60.5, float("nan")):
+        with pytest.raises(InputError, match="whole number from 1 to 100"):
+            Jpeg(wrong)  # pyright: ignore[reportArgumentType]
 
 
 def test_steps_in_parentheses_are_taken_together() -> None:
