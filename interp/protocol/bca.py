@@ -40,10 +40,9 @@ def bca_interval(
     (the expanded interval of Hesterberg 2015); n and the degrees of freedom (Satterthwaite 1946) are weighed over
     the strata by what they contribute.
 
-    The correction needs a smooth number: AUC, average precision, Brier, rates at a fixed threshold. For TPR at an
-    FPR or the equal error rate a jackknife is not consistent: take `percentile_interval`. Percentiles are also
-    what stays where the correction does not exist: all resamples on one side of what was observed or all alike,
-    or nothing that changes when a cluster is left out.
+    The theory is for smooth numbers: AUC, average precision, Brier, rates at a fixed threshold; for TPR at an FPR and
+    the equal error rate see docs/statistics.md. Percentiles are what stays where the correction does not exist: all
+    resamples on one side of what was observed or all alike, or nothing that changes when a cluster is left out.
 
     Args:
         observed: (...) the numbers on all images.

@@ -45,17 +45,17 @@ def generator_interval(
     'all generators are of one family; two at least tell how much another one would change'
     """
     check_level(level)
-    cells = _cells(values, families)
-    n = cells["family"].nunique()
+    given, family = _draws(values, families)
+    n = int(family.max()) + 1
     if n < ENOUGH_FAMILIES:
+        cells = pd.DataFrame({"value": given, "family": family})
         found = two_way_interval(cells, "value", "family", "family", level)
         if found.reason:
             reason = "all generators are of one family; two at least tell how much another one would change"
             return Interval(found.mean, found.low, found.high, level, n, n, found.df, reason)
         return found
-    mean = float(cells["value"].mean())
-    grouped = cells.groupby("family", sort=False)["value"]
-    sums, sizes = grouped.sum().to_numpy(), grouped.size().to_numpy()
+    mean = float(given.mean())
+    sums, sizes = np.bincount(family, given), np.bincount(family)
     if np.ptp(sums / sizes) < 1e-12:  # resamples are all alike
         return Interval(mean, mean, mean, level, n, n, -1)
     ends = bootstrap(
@@ -99,39 +99,37 @@ def next_generator_interval(
     (0.38, 0.82, 0.97)
     """
     check_level(level)
-    cells = _cells(aucs, families)
-    if not cells["value"].between(0, 1).all():
-        raise InputError(f"AUCs lie between 0 and 1; given {cells['value'].min()} to {cells['value'].max()}")
+    values, family = _draws(aucs, families)
+    if values.min() < 0 or values.max() > 1:
+        raise InputError(f"AUCs lie between 0 and 1; given {values.min()} to {values.max()}")
     if not 0 < edge < 0.5:
         raise InputError(f"edge must lie between 0 and 0.5, such as 0.001; given {edge}")
-    cells["value"] = logit(cells["value"].clip(edge, 1 - edge))
-    grouped = cells.groupby("family", sort=False)["value"]
-    means, sizes = grouped.mean(), grouped.size()
+    values = logit(values.clip(edge, 1 - edge))
+    sizes = np.bincount(family)
+    means = np.bincount(family, values) / sizes
     n, centre = len(means), float(means.mean())
     mean = float(expit(centre))
     if n < 2:
         reason = "all generators are of one family; two at least tell how much the next one may differ"
         return Interval(mean, float("nan"), float("nan"), level, n, n, 0, reason)
-    within_df = len(cells) - n
-    residual = cells["value"] - grouped.transform("mean")
-    within = float((residual**2).sum()) / within_df if within_df else 0.0
-    variance = float(means.var(ddof=1)) * (1 + 1 / n) + within * float((1 - 1 / sizes).mean())
+    within = ((values - means[family]) ** 2).sum() / max(len(values) - n, 1)
+    variance = means.var(ddof=1) * (1 + 1 / n) + within * (1 - 1 / sizes).mean()
     half = float(t.ppf((1 + level) / 2, n - 1)) * np.sqrt(variance)
     return Interval(mean, float(expit(centre - half)), float(expit(centre + half)), level, n, n, n - 1)
 
 
-def _cells(values: ArrayLike, families: ArrayLike | None) -> pd.DataFrame:
-    """A row for each generator: value and family."""
+def _draws(values: ArrayLike, families: ArrayLike | None) -> tuple[np.ndarray, np.ndarray]:
+    """Values (g,) float64 and the number of each one's family (g,) int64."""
     given = np.asarray(values, dtype=np.float64)
     names = np.arange(len(given)) if families is None else np.asarray(families)
     if given.ndim != 1 or names.shape != given.shape:
         raise InputError(
             f"values and families must both be (g,), one for each generator; given {given.shape} and {names.shape}"
         )
-    cells = pd.DataFrame({"value": given, "family": names})
-    missing = int((~np.isfinite(given)).sum()) + int(cells["family"].isna().sum())
+    family = pd.factorize(names)[0]
+    missing = int((~np.isfinite(given)).sum()) + int((family < 0).sum())
     if missing or not len(given):
         raise InputError(
             f"{missing} values or families of {len(given)} generators are missing; drop these generators and say so"
         )
-    return cells
+    return given, family.astype(np.int64)
