@@ -44,10 +44,14 @@ def run_demo(out: str | Path = "demo") -> RunResult:
     """Draw images, run the main job on them, and write everything that a real run writes into `out`."""
     from interp.images.simulated import draw_simulated_set
     from interp.main_job import run
+    from interp.report.page import write_page
 
     print(NOTICE, flush=True)
     out = Path(out)
     names = ("nearest", "checkerboard", "smooth", "diffusion", "palette", "no-sensor")  # a look needs no more
     generators = [f"simulated-{name}" for name in names]
     images = draw_simulated_set(out / "images", n_per_class=120, generators=generators)
-    return run(images, demo_encoder(), out, min_train=100, seeds=2, nulls=10, resamples=500)
+    result = run(images, demo_encoder(), out, min_train=100, seeds=2, nulls=10, resamples=500)
+    page = write_page(result, out, title="Which heads transfer? The demo", notice=NOTICE, samples=images)
+    print(f"A page that says what was found: {page}", flush=True)
+    return result

@@ -26,6 +26,7 @@ from interp.evaluation.transfer import Transfer
 from interp.features.store import FeatureStore
 from interp.protocol.splits import Protocol
 from interp.report import figures
+from interp.report.page import write_page
 
 LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "scipy", "pandas", "pillow")
 RELIABLE = 0.7
@@ -112,7 +113,7 @@ class RunResult:
 
 
 def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_location: str = "") -> None:
-    """Write tables, figures, scores, detectors, run.json, summary.json and report.md into a folder."""
+    """Write tables, figures, scores, detectors, run.json, summary.json, report.md and index.html into a folder."""
     tables = out / "tables"
     tables.mkdir(parents=True, exist_ok=True)
     transfer, summary = result.transfer, result.summary
@@ -139,6 +140,7 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
     _write_json(out / "summary.json", {**found, "recommended": result.recommended})
     _write_json(out / "run.json", _record(result, arms, encoder_location))
     (out / "report.md").write_text(_markdown(result, out))
+    write_page(result, out, title=f"Which heads of {result.store.key['encoder']['name']} transfer?")
 
 
 def _write_figures(result: RunResult, folder: Path) -> None:
