@@ -67,6 +67,19 @@ def test_delong_is_the_variance_of_the_kernels_margins(given_scores):
     assert np.isclose(standard_error_auc(y, scores), expected, atol=1e-12)
 
 
+@given(scored(at_least=2), st.data())
+def test_delongs_difference_is_the_u_statistic_of_paired_kernels(given_scores, data: st.DataObject):
+    y, a = given_scores
+    b = np.array(data.draw(st.lists(st.integers(-4, 4), min_size=len(y), max_size=len(y)))) / 4
+    change = kernel(y, a) - kernel(y, b)
+    m, n = change.shape
+    of_fakes = sum((change[i].mean() - change.mean()) ** 2 for i in range(m)) / (m - 1) / m
+    of_real = sum((change[:, j].mean() - change.mean()) ** 2 for j in range(n)) / (n - 1) / n
+    found = delong(y, a, b)
+    assert np.isclose(found.difference, change.mean(), atol=1e-10)
+    assert np.isclose(found.se, np.sqrt(of_fakes + of_real), atol=1e-10)
+
+
 def test_the_standard_error_is_the_spread_of_auc_over_data_sets():
     rng = np.random.default_rng(2)
     y = np.repeat([0, 1], [80, 50])
