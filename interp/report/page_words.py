@@ -133,7 +133,7 @@ def claim(arm: str, row: pd.Series, nulls: pd.DataFrame, *, warned: bool = False
         strongest = nulls.loc[nulls["high"].idxmax()]
         null = null_name(arm, str(strongest["null"]))
         high = number(strongest["high"], sign=True)
-        found += f"; its strongest null, {null}, gains up to {high} ({strongest['draws']} draws)"
+        found += f"; its strongest null, {null}, reaches up to {high} ({strongest['draws']} draws)"
     stands = may_be_claimed(row, nulls, warned=warned)
     verdict, reason = _scope(row) if stands else _against(arm, row, nulls, warned)
     name, meaning = ARMS.get(arm, (arm, "a detector of this run's own"))
@@ -169,7 +169,7 @@ def _against(arm: str, row: pd.Series, nulls: pd.DataFrame, warned: bool) -> tup
     if len(as_good) and row["delta_to_embedding"] > 0:
         names = dict.fromkeys(null_name(arm, str(null)) for null in as_good["null"])
         reasons.append(f"chance gains as much ({', '.join(names)})")
-    if warned:
+    if warned and row["delta_to_embedding"] > 0:
         reasons.append("the warning above could explain it")
     return "Nothing may be claimed", f": {', and '.join(reasons)}"
 

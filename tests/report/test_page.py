@@ -185,7 +185,7 @@ def test_a_claim_says_why(changed, high, warned, stands, said):
     assert found.stands is stands
     assert said in found.verdict + found.reason
     assert (
-        f"its strongest null, random heads of the same number, gains up to +{high:.3f} (50 draws)"
+        f"its strongest null, random heads of the same number, reaches up to +{high:.3f} (50 draws)"
         in found.found
     )
 
