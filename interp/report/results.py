@@ -18,6 +18,7 @@ import pandas as pd
 from interp.analysis.ranking import HeadRanking
 from interp.evaluation.arms import Arm
 from interp.evaluation.claims import claims, may_be_claimed
+from interp.evaluation.effect_table import RELIABLE
 from interp.evaluation.files import file_warnings
 from interp.evaluation.final import final_detector
 from interp.evaluation.harm import harm_sentence
@@ -29,8 +30,6 @@ from interp.report import figures
 from interp.report.page import write_page
 
 LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "scipy", "pandas", "pillow")
-RELIABLE = 0.7
-"""Correlation between the rankings of two seeds below which no single head is named."""
 LEVELS = ["mean_ood_auc", "low", "high", "generators_low", "generators_high", "mean_id_auc"]
 LEVELS += ["worst_generator", "worst_auc"]
 GAINS = ["delta_to_embedding", "delta_low", "delta_high", "delta_generators_low", "delta_generators_high"]
