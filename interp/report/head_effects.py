@@ -48,6 +48,7 @@ def effect_scatter(table: EffectTable, unit: str = "auc") -> Figure:
         ylabel=f"total effect: change of {unit_name(unit)} when the head is pruned",
         title=f"Heads: Spearman {pair.spearman:+.2f} [{pair.low:+.2f}, {pair.high:+.2f}]",
     )
+    axis.locator_params(nbins=6)
     axis.legend(frameon=False, loc="best")
     return figure
 
