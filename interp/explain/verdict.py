@@ -118,13 +118,7 @@ def explain(encoder: Encoder, detector: Detector, image: Image.Image | str | Pat
     >>> verdict.heads.shape, verdict.patches.shape, verdict.error < 1e-5, verdict.patch_error < 1e-5
     ((4, 4), (8, 8), True, True)
     """
-    picture = read_image(image).pixels if isinstance(image, str | Path) else image
-    if detector.key.get("views", "none") != "none":
-        raise InputError(
-            f"detector {detector.name!r} reads views of images; a verdict is told of a whole image"
-        )
-    equalize = Equalize.parse(detector.key.get("equalize", "none"))
-    picture = picture if equalize is None else equalize.apply(picture)
+    picture = seen_by(detector, image)
     seen = encoder.preprocessing.apply(picture).transpose(1, 2, 0)
     return explain_pixels(encoder, detector, encoder.pixel_values([picture]), seen)
 
@@ -139,10 +133,10 @@ def explain_pixels(
     """
     if len(pixel_values) != 1:
         raise InputError(f"a verdict is told of one image at a time; given {len(pixel_values)}")
-    _refuse_other_encoder(encoder, detector)
+    refuse_other_encoder(encoder, detector)
     reading = LinearReading.of(detector, encoder.readout)
     record, tokens = record_tokens(encoder, pixel_values)
-    logit = float(logits(detector, record, reading)[0])
+    logit = float(logits(detector, record)[0])
     contributions = reading.contributions(record)[0]
     weights, values = (t[0].double().cpu().numpy() for t in (tokens.weights, tokens.values))
     std = float(record.norm_std[0])
@@ -173,6 +167,21 @@ def explain_pixels(
     )
 
 
+def seen_by(detector: Detector, image: Image.Image | str | Path) -> Image.Image:
+    """An image, or the one at a path, as it goes to a detector's encoder: through the detector's equalisation.
+
+    Raises:
+        InputError: the detector reads views of images.
+    """
+    if detector.key.get("views", "none") != "none":
+        raise InputError(
+            f"detector {detector.name!r} reads views of images; a verdict is told of a whole image"
+        )
+    picture = read_image(image).pixels if isinstance(image, str | Path) else image
+    equalize = Equalize.parse(detector.key.get("equalize", "none"))
+    return picture if equalize is None else equalize.apply(picture)
+
+
 def features(record: HeadRecord, kind: str) -> np.ndarray:
     """What a detector reads of a record, (n, p) float32, as `FeatureStore.features` gives it."""
     z = record.head_values.float().flatten(1) / record.norm_std[:, None]
@@ -180,7 +189,7 @@ def features(record: HeadRecord, kind: str) -> np.ndarray:
     return np.concatenate([part.float().cpu().numpy() for part in both[kind]], axis=1)
 
 
-def logits(detector: Detector, record: HeadRecord, reading: LinearReading) -> np.ndarray:
+def logits(detector: Detector, record: HeadRecord) -> np.ndarray:
     """The detector's own scores (n,) of what was recorded."""
     X = features(record, detector.features)
     if hasattr(detector.model, "feature_names_in_"):
@@ -190,7 +199,7 @@ def logits(detector: Detector, record: HeadRecord, reading: LinearReading) -> np
     return np.asarray(responses(detector.model, X))
 
 
-def _refuse_other_encoder(encoder: Encoder, detector: Detector) -> None:
+def refuse_other_encoder(encoder: Encoder, detector: Detector) -> None:
     """A detector that says what it was fitted on is given nothing else."""
     known = {name: detector.key[name] for name in ("encoder", "preprocessing") if name in detector.key}
     differing = differences(known, {name: encoder.provenance[name] for name in known})
