@@ -13,6 +13,7 @@ from interp.errors import InputError
 
 VALUES = ("floating", "mixed-integer-float", "decimal")
 """Kinds of one-dimensional concepts, as pandas names them, that are values; all others are names of classes."""
+VALUE = "value"
 
 
 def concept_columns(concept: ArrayLike, n: int) -> tuple[dict[Hashable, np.ndarray], np.ndarray]:
@@ -24,7 +25,8 @@ def concept_columns(concept: ArrayLike, n: int) -> tuple[dict[Hashable, np.ndarr
         n: rows.
 
     Returns:
-        Columns (n,) float64 by name, 0 where unknown; and (n,) bool, True where known.
+        Columns (n,) float64, 0 where unknown, by class or ("value", number of the column); and (n,) bool, True where
+        known.
 
     Raises:
         InputError: another number of rows, other than one or two dimensions, or an infinite value.
@@ -33,7 +35,7 @@ def concept_columns(concept: ArrayLike, n: int) -> tuple[dict[Hashable, np.ndarr
     >>> {name: column.tolist() for name, column in columns.items()}, known.tolist()
     ({'cat': [1.0, 0.0, 0.0], 'dog': [0.0, 0.0, 1.0]}, [True, False, True])
     >>> concept_columns([75.0, 90.0], 2)[0]
-    {0: array([75., 90.])}
+    {('value', 0): array([75., 90.])}
     """
     frame = pd.DataFrame(_table(concept))
     if len(frame) != n:
@@ -54,7 +56,7 @@ def concept_columns(concept: ArrayLike, n: int) -> tuple[dict[Hashable, np.ndarr
     if np.isinf(values).any():
         raise InputError("concept holds infinite values; leave such rows out with NaN")
     known = ~np.isnan(values).any(1)
-    return {i: np.where(known, column, 0.0) for i, column in enumerate(values.T)}, known
+    return {(VALUE, i): np.where(known, column, 0.0) for i, column in enumerate(values.T)}, known
 
 
 def _table(concept: Any) -> pd.DataFrame | pd.Series | np.ndarray:

@@ -43,16 +43,18 @@ class Erasure(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self, "layout_")
         values = validate_data(self, X, dtype=np.float64, reset=False)
         self._refuse_if_unfit()
-        blocks = self._blocks(values - self.mean_)
-        moved = blocks @ self.right_.transpose(0, 2, 1) @ self.left_.transpose(0, 2, 1)
-        return values - moved.transpose(1, 0, 2).reshape(values.shape)
+        erased, width = values.copy(), self.layout_.width
+        for block, (left, right) in enumerate(zip(self.left_, self.right_, strict=True)):
+            columns = slice(block * width, (block + 1) * width)
+            erased[:, columns] -= (values[:, columns] - self.mean_[columns]) @ right.T @ left.T
+        return erased
 
     def pull_back(self, coef: np.ndarray, intercept: float) -> tuple[np.ndarray, float]:
         """Weights on X, (p,), and intercept that score as `coef` and `intercept` do on the erased features."""
         check_is_fitted(self, "layout_")
         self._refuse_if_unfit()
-        blocks = self._blocks(np.asarray(coef, float)[None])
-        lost = (blocks @ self.left_ @ self.right_).transpose(1, 0, 2).reshape(-1)
+        blocks = np.asarray(coef, float).reshape(len(self.left_), 1, -1)
+        lost = (blocks @ self.left_ @ self.right_).reshape(-1)
         return coef - lost, float(intercept + lost @ self.mean_)
 
     def _stream(
@@ -91,9 +93,9 @@ class Erasure(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         covariance = self._moments.features() if self.n_rows_ else np.zeros((blocks, width, width))
         self.mean_ = self._moments.mean.reshape(-1)
         self.rank_ = np.any(self.left_ != 0, axis=1).sum(1)
-        projection = self.left_ @ self.right_
         total = np.trace(covariance, axis1=1, axis2=2)
-        moved = np.einsum("bij,bjk,bik->b", projection, covariance, projection)
+        read = self.right_ @ covariance @ self.right_.transpose(0, 2, 1)
+        moved = (read * (self.left_.transpose(0, 2, 1) @ self.left_)).sum((1, 2))
         self.moved_ = np.divide(moved, total, out=np.zeros(blocks), where=total > 0)
 
     def _columns(
@@ -172,10 +174,6 @@ class Erasure(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
                     f"the columns of X are those of {found}, and layout= is {layout}; give one of them"
                 )
         return layout
-
-    def _blocks(self, values: np.ndarray) -> np.ndarray:
-        """(n, p) as (b, n, w)."""
-        return values.reshape(len(values), self.layout_.n_heads, self.layout_.width).transpose(1, 0, 2)
 
 
 def _fakes(who: str, y: ArrayLike | None, generator: ArrayLike | None) -> np.ndarray:

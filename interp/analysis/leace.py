@@ -46,7 +46,7 @@ class Leace(Erasure):
         parts: parts whose rows are fitted on, where `fit` gets part=; test rows never are.
 
     Attributes:
-        concept_: names of the classes, or numbers of the columns, of the concept.
+        concept_: the classes of the concept, or ("value", number of the column).
         rank_, moved_, mean_, left_, right_, n_rows_, layout_: see `Erasure`.
 
     >>> rng = np.random.default_rng(0)
@@ -113,7 +113,7 @@ class Leace(Erasure):
 
     @property
     def concept_(self) -> list[Hashable]:
-        """Names of the classes, or numbers of the columns, of the concept seen so far."""
+        """The classes of the concept seen so far, or ("value", number of the column)."""
         return [name for _, name in names_of(self._moments, "concept")]  # type: ignore[misc]
 
     def __sklearn_tags__(self) -> Any:
@@ -143,6 +143,13 @@ class Leace(Erasure):
                 "(.set_fit_request(concept=True))"
             )
         found, known = concept_columns(y if self.erase == "label" else concept, n)  # type: ignore[arg-type]
+        seen = {name for name in self.concept_ if isinstance(name, tuple)}
+        values = any(isinstance(name, tuple) for name in found)
+        if self.concept_ and found and (values != bool(seen) or seen - set(found)):
+            raise InputError(
+                f"this batch's concept has {list(found)[:5]}, earlier ones had {self.concept_[:5]}; give classes in "
+                "all batches, or as many columns of values in each"
+            )
         columns: dict[Hashable, np.ndarray] = {("concept", name): column for name, column in found.items()}
         if self.keep:
             columns |= {("label", name): column for name, column in concept_columns(y, n)[0].items()}

@@ -47,17 +47,21 @@ class StreamedMoments:
         beside = np.zeros((many, len(self.names)))
         for name, values in columns.items():
             beside[:, self.names.index(name)] = values
-        x = X.reshape(many, *self.mean.shape).transpose(1, 0, 2).astype(np.float64)
-        x_mean, beside_mean = x.mean(1), beside.mean(0)
-        x -= x_mean[:, None]
+        beside_mean = beside.mean(0)
         beside -= beside_mean
-        x_step, beside_step = x_mean - self.mean, beside_mean - self._beside_mean
+        beside_step = beside_mean - self._beside_mean
         share = self.n * many / (self.n + many)
-        self._features += x.transpose(0, 2, 1) @ x + share * x_step[:, :, None] * x_step[:, None, :]
-        self._across += x.transpose(0, 2, 1) @ beside + share * x_step[:, :, None] * beside_step
+        width = self.mean.shape[1]
+        for block, mean in enumerate(self.mean):
+            x = X[:, block * width : (block + 1) * width].astype(np.float64)
+            x_mean = x.mean(0)
+            x -= x_mean
+            step = x_mean - mean
+            self._features[block] += x.T @ x + share * np.outer(step, step)
+            self._across[block] += x.T @ beside + share * np.outer(step, beside_step)
+            mean += step * many / (self.n + many)
         self._beside += beside.T @ beside + share * np.outer(beside_step, beside_step)
         self.n += many
-        self.mean = self.mean + x_step * many / self.n
         self._beside_mean = self._beside_mean + beside_step * many / self.n
 
     def features(self) -> np.ndarray:

@@ -17,6 +17,7 @@ from interp.errors import InputError
 from interp.explain.phrase_reliability import with_reliability
 from interp.explain.text_encoder import unit_rows
 from interp.features.store import FeatureStore
+from interp.images.seeds import derive_seed
 
 VANISHED = 1e-9
 """Share of a text's or a head's squared length below which nothing is left of it."""
@@ -126,7 +127,7 @@ def text_span(
     chosen, explained, directions = _choose(texts @ basis, spread, k)
     null = np.full(len(chosen), np.nan)
     if nulls:
-        rng = np.random.default_rng(random_state)
+        rng = np.random.default_rng(derive_seed("rotated texts", random_state))
         drawn = np.zeros((nulls, len(chosen)))
         for row in drawn:
             shares = _choose(texts @ _rotated(basis, texts.mean(0), rng), spread, len(chosen))[1]

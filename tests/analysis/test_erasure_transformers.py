@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import skops.io
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
@@ -18,6 +19,8 @@ from interp.analysis.leace import Leace
 from interp.analysis.subspace_removal import MeanDifferenceRemoval, PcaRemoval
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError
+from interp.evaluation.arms import Arm
+from interp.protocol.roles import Split
 
 # scikit-learn calls fit(X, y) alone: the label is then what is erased, or which rows are fakes. GeneratorErasure and
 # MeanDifferenceRemoval cannot be checked so, since they need the generators' names.
@@ -105,8 +108,11 @@ def test_weights_pulled_back_score_as_on_erased_features(eraser, rows):
     coef = np.random.default_rng(1).normal(size=12)
     weights, intercept = fitted.pull_back(coef, 2.0)
     np.testing.assert_allclose(X @ weights + intercept, fitted.transform(X) @ coef + 2)
-    again = pickle.loads(pickle.dumps(fitted))
-    np.testing.assert_array_equal(again.transform(X), fitted.transform(X))
+    kept = skops.io.dumps(fitted)
+    unknown = skops.io.get_untrusted_types(data=kept)
+    assert all(name.startswith("interp.") for name in unknown)
+    for again in (pickle.loads(pickle.dumps(fitted)), skops.io.loads(kept, trusted=unknown)):
+        np.testing.assert_array_equal(again.transform(X), fitted.transform(X))
 
 
 @pytest.mark.parametrize("layout", [LAYOUT, 3, "heads"], ids=str)
@@ -134,6 +140,17 @@ def test_a_subspace_is_projected_away(rows):
     np.testing.assert_allclose(all_of_them.transform(X), orthogonal.transform(X), atol=1e-9)
     means = pd.DataFrame(all_of_them.transform(X)).groupby(generator).mean().drop("real")
     assert np.ptp(means, axis=0).max() < 1e-9
+
+
+@pytest.mark.parametrize("eraser", [GeneratorErasure(), MeanDifferenceRemoval(), PcaRemoval()], ids=str)
+def test_an_eraser_stands_in_an_arm(eraser, rows):
+    X, y, generator, _, part = rows
+    train, select, test = (np.flatnonzero(part == one) for one in ("train", "select", "test"))
+    split = Split(("a", "b", "c", "d"), ("a",), ("b",), 0, 300, train, select, test)
+    fitted = Arm("erased", "embedding", eraser).fit(X, y, split, generator)
+    assert fitted.transformer.n_rows_ == ((y == 1) & np.isin(part, ("train", "select"))).sum()
+    linear = fitted.linear()
+    np.testing.assert_allclose(X @ linear.coef + linear.intercept, fitted.decision_function(X))
 
 
 def test_what_to_erase_travels_by_metadata_routing(rows):
@@ -193,3 +210,14 @@ def test_a_stream_that_does_not_suffice_yet_refuses_to_transform(rows):
             with pytest.raises(InputError, match=more):
                 eraser.transform(X)
     assert eraser.transform(X).shape == X.shape
+
+
+def test_batches_must_agree_on_what_a_concept_is(rows):
+    X, _, _, _, _ = rows
+    for first, then in (
+        (np.arange(300) % 3, np.arange(300.0)),
+        (np.arange(300.0), np.arange(300) % 3),
+        (np.ones((300, 2)), np.ones((300, 1))),
+    ):
+        with pytest.raises(InputError, match="give classes in all batches"):
+            Leace().partial_fit(X, concept=first).partial_fit(X, concept=then)
