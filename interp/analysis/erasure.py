@@ -91,7 +91,7 @@ class Erasure(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if self._lacks() is None:
             self.left_, self.right_ = self._factors()
         covariance = self._moments.features() if self.n_rows_ else np.zeros((blocks, width, width))
-        self.mean_ = self._moments.mean.reshape(-1)
+        self.mean_ = self._moments.mean.flatten()
         self.rank_ = np.any(self.left_ != 0, axis=1).sum(1)
         total = np.trace(covariance, axis1=1, axis2=2)
         read = self.right_ @ covariance @ self.right_.transpose(0, 2, 1)
