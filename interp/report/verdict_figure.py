@@ -52,14 +52,14 @@ def draw_verdict(verdict: Verdict, image: Image.Image | None = None, *, parts: i
     grid.set(title="Heads", xlabel="head", ylabel="layer")
     grid.set_xticks(range(0, n_heads, max(1, n_heads // 8)))
     grid.set_yticks(range(0, layers, max(1, layers // 12)))
-    figure.colorbar(heads, ax=grid, label=UNIT, shrink=0.85)
+    _draw_scale(figure, grid, heads)
     seen = verdict.seen if image is None else np.asarray(image.convert("RGB"))
     plain.imshow(seen)
     plain.set_title("As the encoder saw it" if image is None else "Image")
     height, width = seen.shape[:2]
     over.imshow(seen.mean(-1), cmap="gray", vmin=-400, vmax=290)
     patches = _draw_signed(over, verdict.patches, (-0.5, width - 0.5, height - 0.5, -0.5))
-    figure.colorbar(patches, ax=over, label=UNIT, shrink=0.85)
+    _draw_scale(figure, over, patches)
     over.set_title("What the heads read, where")
     others = f", other tokens {verdict.prefix.sum():+.2f}" if len(verdict.prefix) else ""
     over.set_xlabel(f"patches {verdict.patches.sum():+.2f}{others} log-odds")
@@ -124,7 +124,14 @@ def _draw_signed(
     width, height = (right - left) / columns, (bottom - top) / rows
     for row, column in np.argwhere(values < -HATCHED * bound):
         at = (left + column * width, top + row * height)
-        axis.add_patch(
-            Rectangle(at, width, height, fill=False, hatch=HATCH, edgecolor="0.25", linewidth=0, alpha=0.9)
-        )
+        shade = "0.9" if values[row, column] < -0.6 * bound else "0.25"
+        axis.add_patch(Rectangle(at, width, height, fill=False, hatch=HATCH, edgecolor=shade, linewidth=0))
     return drawn
+
+
+def _draw_scale(figure: Figure, axis: Axes, drawn: AxesImage) -> None:
+    """The colours' scale, hatched where the map is."""
+    bound = drawn.get_clim()[1]
+    scale = figure.colorbar(drawn, ax=axis, label=UNIT, shrink=0.85)
+    for low, high, shade in ((-0.6, -HATCHED, "0.25"), (-1, -0.6, "0.9")):
+        scale.ax.axhspan(low * bound, high * bound, fill=False, hatch=HATCH, edgecolor=shade, linewidth=0)
