@@ -22,6 +22,7 @@ def phrase_reliability(
     text_embeddings: ArrayLike,
     has: pd.DataFrame,
     *,
+    text_mean: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     least: float = LEAST,
     level: float = 0.95,
@@ -37,6 +38,8 @@ def phrase_reliability(
         text_embeddings: (m, P), one for each column of `has`, in its order.
         has: (n, m) bool, a column a phrase: which images are known to have it. Missing values are images of which it
             is not known; they are left out for that phrase.
+        text_mean: (P,) mean over the whole pool of texts, taken off each, as `nearest_texts` does: words are then tried
+            as they are used there.
         groups: (n,) names of images that are not independent; by default all are.
         least: AUC that a reliable phrase reaches. Its interval must lie above one half too.
         level: of the intervals.
@@ -65,8 +68,7 @@ def phrase_reliability(
     group = pd.factorize(np.arange(len(images)) if groups is None else np.asarray(groups))[0]
     usable = np.isfinite(images).all(axis=1)
     scores = np.full((len(images), len(texts)), np.nan)
-    # The mean of all images turns no ranking but that of cosines: it takes the modality gap out of them.
-    scores[usable] = unit_rows(images[usable], images[usable].mean(0)) @ texts.T
+    scores[usable] = unit_rows(images[usable], images[usable].mean(0)) @ unit_rows(texts, text_mean).T
     rows = []
     for column, phrase in enumerate(has.columns):
         known = usable & has[phrase].notna().to_numpy()

@@ -184,7 +184,8 @@ def load_text_encoder(
             f"the weights of {location} lack {len(missing)} tensors of the text tower ({', '.join(missing[:4])}); "
             "they would be random"
         )
-    return TextEncoder(model, tokenizer, name=Path(location).name, device=as_device(device), cache=cache)
+    shown = Path(location).resolve().name if Path(location).is_dir() else location
+    return TextEncoder(model, tokenizer, name=shown, device=as_device(device), cache=cache)
 
 
 def unit_rows(vectors: ArrayLike, mean: ArrayLike | None = None) -> np.ndarray:

@@ -6,7 +6,7 @@ algorithm 1. Written from the paper.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike
 from interp.errors import InputError
 from interp.explain.phrase_reliability import with_reliability
 from interp.explain.text_encoder import unit_rows
-from interp.features.store import FeatureStore
 from interp.images.seeds import derive_seed
 
 VANISHED = 1e-9
@@ -135,59 +134,6 @@ def text_span(
             row[:] = row.cumsum()
         null = np.quantile(drawn, 0.95, axis=0)
     return TextSpan(chosen, explained, directions @ basis.T, written, null)
-
-
-def text_spans(
-    store: FeatureStore,
-    text_embeddings: ArrayLike,
-    k: int = 10,
-    *,
-    heads: Sequence[str] | None = None,
-    rows: ArrayLike | None = None,
-    center: bool = True,
-    nulls: int = 0,
-    random_state: int = 0,
-) -> dict[str, TextSpan]:
-    """`text_span` of each head of a store, by name.
-
-    For 384 heads of width 64, 3,000 images, 3,000 texts, P = 768 and k = 20: about 30 s on one core (0.08 s a head,
-    1.1 s with 20 nulls). Memory is that of the head features, n × l·h·d float32 (295 MB there), and under 200 MB
-    beside it.
-
-    Args:
-        store: what `extract` wrote.
-        text_embeddings: (m, P), of the text tower that belongs to the store's encoder.
-        k, center, nulls, random_state: as in `text_span`.
-        heads: their names, by default all.
-        rows: positions of the images to fit on, by default all usable ones.
-
-    Raises:
-        InputError: an unknown head, or texts of another width than the embedding.
-    """
-    names = list(store.layout.names if heads is None else heads)
-    features = store.head_features()
-    kept = np.flatnonzero(store.usable) if rows is None else np.asarray(rows)
-    folded = store.readout.folded.flatten(0, 1).numpy()
-    texts, found = np.asarray(text_embeddings, dtype=np.float64), {}
-    for name in names:
-        values = features[kept, store.layout.slice(name)]
-        fold = folded[store.layout.index(name)]
-        options = {"center": center, "nulls": nulls, "random_state": random_state}
-        found[name] = text_span(values, texts, k, fold=fold, **options)
-    return found
-
-
-def spans_table(
-    spans: Mapping[str, TextSpan], phrases: Sequence[str], reliability: pd.DataFrame | None = None
-) -> pd.DataFrame:
-    """The tables of several heads in one, with columns `head` and `rank` in front."""
-    parts = []
-    for head, span in spans.items():
-        table = span.table(phrases, reliability)
-        table.insert(0, "rank", np.arange(1, len(table) + 1))
-        table.insert(0, "head", head)
-        parts.append(table)
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _check(values: np.ndarray, texts: np.ndarray, fold: np.ndarray | None, k: int) -> None:

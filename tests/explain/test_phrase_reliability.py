@@ -10,10 +10,11 @@ from sklearn.metrics import roc_auc_score
 
 from interp.errors import InputError
 from interp.explain.directions import nearest_texts
+from interp.explain.head_words import spans_table
 from interp.explain.phrase_reliability import phrase_reliability, reliable_only, with_reliability
 from interp.explain.sparse_words import sparse_words
 from interp.explain.text_encoder import unit_rows
-from interp.explain.text_span import spans_table, text_span
+from interp.explain.text_span import text_span
 from interp.protocol.metrics import standard_error_auc
 
 
@@ -39,6 +40,20 @@ def test_the_auc_is_that_of_centred_cosines():
     np.testing.assert_allclose(table["auc"], expected)
     assert table["reliable"].to_list() == [True, False, False, False, False]
     assert (table["low"] < table["auc"]).all() and (table["auc"] < table["high"]).all()
+
+
+def test_the_pools_mean_may_be_taken_off_as_where_words_are_used():
+    images, shown, _ = draw(5)
+    shared, has = 5 * np.eye(5)[[1]], pd.DataFrame({"a": shown})
+    hidden, apart, bare = (
+        phrase_reliability(images, text, has, text_mean=mean)["auc"][0]
+        for text, mean in [
+            (np.eye(5)[:1] + shared, None),
+            (np.eye(5)[:1] + shared, shared[0]),
+            (np.eye(5)[:1], None),
+        ]
+    )
+    assert apart == bare > hidden + 0.1
 
 
 def test_without_groups_the_interval_is_delongs():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.errors import InputError
-from interp.explain.text_span import spans_table, text_span, text_spans
+from interp.explain.text_span import text_span
 
 SIZES = (3.0, 2.4, 1.9, 1.5, 1.2)
 
@@ -100,24 +100,6 @@ def test_a_text_outside_the_heads_span_is_not_chosen():
     assert text_span(head, tilted, 1, center=False).chosen.tolist() == [
         0
     ]  # the other lies mostly where nothing is written
-
-
-def test_values_with_their_fold_are_the_head_embeddings(small_store):
-    store = small_store
-    texts = unit(np.random.default_rng(0).normal(size=(80, store.readout.projection.shape[1])))
-    rows = np.flatnonzero(store.usable)[::2]
-    spans = text_spans(store, texts, 4, heads=["L0.H1", "L3.H0"], rows=rows, nulls=3)
-    embeddings = store.head_embeddings(list(spans))[rows]
-    for i, span in enumerate(spans.values()):
-        direct = text_span(embeddings[:, i], texts, 4)
-        assert span.chosen.tolist() == direct.chosen.tolist()
-        np.testing.assert_allclose(span.explained, direct.explained, atol=1e-4)
-        np.testing.assert_allclose(
-            span.reconstruct(embeddings[:, i]), direct.reconstruct(embeddings[:, i]), atol=1e-3
-        )
-    table = spans_table(spans, [f"text {i}" for i in range(80)])
-    assert table.columns.tolist() == ["head", "rank", "phrase", "explained", "so_far", "null_so_far"]
-    assert len(table) == 8 and table["so_far"].le(1 + 1e-9).all()
 
 
 def test_planted_texts_beat_rotated_ones_and_others_do_not():
