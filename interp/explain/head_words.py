@@ -26,8 +26,8 @@ def text_spans(
 ) -> dict[str, TextSpan]:
     """`text_span` of each head of a store, by name.
 
-    For 384 heads of width 64, 3,000 images, 3,000 texts, P = 768 and k = 20: 11 s on one core, 3 minutes with 20 nulls. Memory is that of the head
-    features, n × l·h·d float32 (295 MB there), and under 200 MB beside it.
+    For 384 heads of width 64, 3,000 images, 3,000 texts, P = 768 and k = 20: 11 s on one core, 3 minutes with 20
+    nulls. Memory is that of the head features, n × l·h·d float32 (295 MB there), and under 200 MB beside it.
 
     Args:
         store: what `extract` wrote.
