@@ -120,7 +120,7 @@ def text_span(
     basis, spread = _span(values, matrix, rank, rounding)
     written = mean if matrix is None else mean @ matrix
     total = float((spread**2).sum())
-    if not total > 0:
+    if total <= (rounding * float(np.linalg.norm(written))) ** 2:  # the same for every image
         empty = np.zeros(0)
         return TextSpan(np.zeros(0, dtype=np.int64), empty, np.zeros((0, texts.shape[1])), written, empty)
     chosen, explained, directions = _choose(texts @ basis, spread, k)

@@ -125,10 +125,13 @@ def test_what_all_texts_share_beats_no_null():
     assert span.explained[0] > 0.8 and span.null[0] > 0.9 * span.explained[0]
 
 
-def test_a_head_that_writes_a_constant_has_no_texts():
-    span = text_span(np.ones((5, 4)), np.eye(4), 3)
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1 / 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_head_that_writes_a_constant_has_no_texts(value, dtype):
+    head = np.full((7, 4), value, dtype)
+    span = text_span(head, np.eye(4), 3)
     assert len(span.chosen) == 0 and span.directions.shape == (0, 4)
-    np.testing.assert_allclose(span.reconstruct(np.ones((5, 4))), 1)
+    np.testing.assert_allclose(span.reconstruct(head), head, atol=1e-6)
 
 
 @pytest.mark.parametrize(
