@@ -172,7 +172,7 @@ def _load_strictly(
             "output_loading_info": True,
         }
         try:
-            with _quiet():
+            with quiet():
                 model, report = kind.from_pretrained(location, **options)
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
@@ -190,7 +190,7 @@ def _load_strictly(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence the loader's report of tensors that belong to the text tower or a classifier."""
     from transformers.utils import logging
 

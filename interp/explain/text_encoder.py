@@ -12,7 +12,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from interp.encoders.encoder import as_device, hash_weights
-from interp.encoders.loading import _quiet
+from interp.encoders.loading import quiet
 from interp.errors import InputError, unknown_name
 from interp.features.shards import whole_or_absent
 
@@ -172,7 +172,7 @@ def load_text_encoder(
     kind = getattr(transformers, TOWERS[config.model_type])
     options = {"revision": revision, "config": text, "dtype": torch.float32, "output_loading_info": True}
     try:
-        with _quiet():
+        with quiet():
             model, report = kind.from_pretrained(location, **options)
             tokenizer = transformers.AutoTokenizer.from_pretrained(location, revision=revision)
     except (OSError, RuntimeError, ValueError) as error:
