@@ -1,7 +1,7 @@
 """What the small CLIP in a folder knows: class names, super-category words of classes never captioned with them, and
 words for degradations.
 
-    python experiments/measure_embedded_clip.py runs/embedded/model --data ../shared/tiny-imagenet
+    python experiments/measure_embedded_clip.py runs/embedded/model --data tiny-imagenet
 
 Writes measured.json into the folder, and prints its tables.
 """

@@ -1,7 +1,7 @@
 """Train the small CLIP that ships with the package, from nothing, on 64-pixel photographs and their WordNet names.
 
-    python experiments/pretrain_embedded_clip.py --data ../shared/tiny-imagenet \
-        --teacher ../shared/models/deit-tiny --out runs/embedded --export runs/embedded/model
+    python experiments/pretrain_embedded_clip.py --data tiny-imagenet \
+        --teacher deit-tiny --out runs/embedded --export runs/embedded/model
 
 Cross-entropy over the text embeddings of all class names, which are made anew and learn in each step, to labels and
 an ImageNet classifier's opinion in equal parts; contrastive losses with several true captions for names,
