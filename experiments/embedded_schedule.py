@@ -27,6 +27,7 @@ class Schedule:
         step: steps taken.
         seconds: time they took.
         speed: steps of the smallest size in a second, lately.
+        smallest: the picture size reached; a plan that grows does not go back to a smaller one.
         anneal: first step, steps and first rate of the way to zero, once it has been asked for.
     """
 
@@ -38,6 +39,7 @@ class Schedule:
     step: int = 0
     seconds: float = 0.0
     speed: float = 0.0
+    smallest: int = STAGES[0][0]
     anneal: dict[str, float] | None = None
 
     def __post_init__(self) -> None:
@@ -46,7 +48,7 @@ class Schedule:
     def progress(self) -> dict[str, Any]:
         """What a checkpoint keeps; `longest`, `limit` and `peak` are settings of a run and may change."""
         kept = asdict(self)
-        return {name: kept[name] for name in ("total", "step", "seconds", "speed", "anneal")}
+        return {name: kept[name] for name in ("total", "step", "seconds", "speed", "smallest", "anneal")}
 
     def ends(self, total: int) -> list[tuple[int, int]]:
         """Picture size and step after the last one of each stage."""
@@ -58,7 +60,8 @@ class Schedule:
         """Pixels of the picture at this step."""
         if self.anneal:
             return FULL
-        return next((side for side, end in self.ends(self.total) if self.step < end), FULL)
+        planned = next((side for side, end in self.ends(self.total) if self.step < end), FULL)
+        return max(planned, self.smallest)
 
     @property
     def rate(self) -> float:
@@ -81,6 +84,7 @@ class Schedule:
     def advance(self, seconds: float) -> None:
         """Count one step and the time it took; its speed weighs by that time, so that a standstill is not forgotten."""
         weight = seconds / max(seconds, min(MEMORY_SECONDS, self.seconds + seconds))
+        self.smallest = self.side
         self.speed += weight * (COST[self.side] / seconds - self.speed)
         self.step, self.seconds = self.step + 1, self.seconds + seconds
 
@@ -92,7 +96,7 @@ class Schedule:
         """Expected time of the rest of a plan of `total` steps."""
         left, start = 0.0, self.step
         for side, end in self.ends(total):
-            left += max(0, end - start) * self.seconds_of(side)
+            left += max(0, end - start) * self.seconds_of(max(side, self.smallest))
             start = max(start, end)
         return left
 

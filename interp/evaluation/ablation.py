@@ -18,8 +18,7 @@ from interp.errors import InputError, unknown_name
 from interp.evaluation.ablation_cells import Material, split_cells
 from interp.evaluation.ablation_grid import FACTORS, Combination, Grid, make_grid
 from interp.evaluation.ablation_summary import Ablation
-from interp.features.provenance import refuse_other_settings
-from interp.features.shards import read_json, write_json
+from interp.features.provenance import open_results
 from interp.features.store import FeatureStore
 from interp.protocol.roles import Split
 from interp.protocol.splits import Protocol
@@ -75,7 +74,7 @@ def ablate(
     grid = make_grid(store.layout, int(store.readout.folded.shape[-1]), asked)
     splits = _splits(protocol, seeds)
     settings = _settings(store, splits, grid, random_state)
-    done = None if folder is None else _open_folder(Path(folder), settings)
+    done = None if folder is None else open_results(Path(folder), settings)
     files = [None if done is None else done / f"{number:05d}.parquet" for number in range(len(splits))]
     todo = [number for number, file in enumerate(files) if file is None or not file.exists()]
     if progress:
@@ -161,15 +160,6 @@ def _settings(store: FeatureStore, splits: Sequence[Split], grid: Grid, random_s
         "combinations": [str(combination) for combination in grid.combinations],
         "random_state": random_state,
     }
-
-
-def _open_folder(folder: Path, settings: dict[str, Any]) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "settings.json"
-    if path.exists():
-        refuse_other_settings(folder, read_json(path), settings)
-    write_json(path, settings)
-    return folder
 
 
 def _table(splits: Sequence[Split], grid: Grid, found: dict[int, pd.DataFrame]) -> pd.DataFrame:

@@ -30,7 +30,7 @@ from interp.evaluation.cells import (
 from interp.evaluation.nulls import null_scores
 from interp.evaluation.summary import BASELINE, summarise
 from interp.features.lock import only_writer
-from interp.features.provenance import refuse_other_settings
+from interp.features.provenance import open_results
 from interp.features.shards import read_json, write_json
 from interp.features.store import FeatureStore
 from interp.protocol.pooling import ViewPool
@@ -137,7 +137,7 @@ def evaluate_transfer(
         parallel_config(backend="loky", inner_max_num_threads=1),
     ):
         if folder is not None:
-            _open_folder(folder, settings)
+            open_results(folder, settings)
         running = Parallel(n_jobs=n_jobs or os.cpu_count() or 1, return_as="generator")(jobs)
         found = list(tqdm(running, total=len(jobs), desc="splits", unit="split", disable=not progress))
     names = tuple(arm.name for arm in arms)
@@ -257,11 +257,3 @@ def _table(protocol: Protocol, notes: Sequence[Mapping[str, Any]], name: str) ->
         who = {"train": "+".join(split.train_generators), "select": "+".join(split.select_generators)}
         rows += [{**who, "seed": split.seed, **row} for row in note[name]]
     return pd.DataFrame(rows)
-
-
-def _open_folder(folder: Path, settings: dict[str, Any]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "settings.json"
-    if path.exists():
-        refuse_other_settings(folder, read_json(path), settings)
-    write_json(path, settings)

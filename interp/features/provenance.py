@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from interp.encoders.encoder import Encoder
 from interp.errors import InputError
+from interp.features.shards import read_json, write_json
 from interp.images.equalize import Equalize
 from interp.images.views import Views
 
@@ -66,3 +68,13 @@ def refuse_other_settings(where: object, ours: Mapping[str, Any], theirs: Mappin
             + "; ".join(found)
             + ". Use another --out folder, or the same settings"
         )
+
+
+def open_results(folder: Path, settings: Mapping[str, Any]) -> Path:
+    """Make a folder for results that can be resumed, or refuse one that holds results of other settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "settings.json"
+    if path.exists():
+        refuse_other_settings(folder, read_json(path), settings)
+    write_json(path, settings)
+    return folder

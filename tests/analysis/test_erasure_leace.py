@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.stats import sem
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 
@@ -76,22 +75,23 @@ def test_no_linear_probe_does_better_than_a_constant_on_the_fitting_rows(method)
 
 
 def test_a_probe_of_the_erasers_rows_reads_nothing_on_fresh_rows():
-    """50 seeds, a penalised and a nearly unpenalised logistic regression; before erasing both read the concept."""
-    found = []
+    """50 seeds, a penalised and a nearly unpenalised logistic regression; before erasing both read the concept.
+
+    The best probe of erased rows is the constant, so the fitted one gives all fresh rows one score but for rounding:
+    ties, an AUC of one half. (The AUC of the rounding itself says nothing, and strays from one half like any draw.)
+    """
     for seed in range(50):
-        X, z = draw(n=400, classes=2, seed=seed)
+        X, z = draw(n=800, classes=2, seed=seed)
         X = (X - X.mean(0)) / X.std(0)
-        fitted, fresh = slice(0, 200), slice(200, 400)
+        fitted, fresh = slice(0, 400), slice(400, 800)
         erased = Leace().fit(X[fitted], concept=z[fitted]).transform(X)
-        row = []
+        scores = []
         for features in (X, erased):
             coef, intercept = fit_logistic(features[None, fitted].repeat(2, 0), z[fitted], [1e-2, 1e4])
-            log_odds = features[fresh] @ coef.T + intercept
-            row += [roc_auc_score(z[fresh], one) for one in log_odds.round(6).T]  # less than that is rounding
-        found.append(row)
-    before, after = np.split(np.array(found), 2, axis=1)
-    assert (before.mean(0) > 0.8).all()
-    assert (after.mean(0) <= 0.5 + 2 * sem(after, axis=0)).all()
+            scores.append(features[fresh] @ coef.T + intercept)
+        before, after = scores
+        assert min(roc_auc_score(z[fresh], one) for one in before.T) > 0.7
+        assert np.ptp(after, axis=0).max() < 1e-6
 
 
 def test_leace_moves_less_than_any_other_eraser_under_every_inner_product():

@@ -195,3 +195,13 @@ def test_an_image_is_called_by_its_label_and_by_what_the_teacher_makes_of_the_na
     np.testing.assert_allclose(found, [[0.375, 0.625, 0], [0.25, 0.25, 0.5]], rtol=1e-5)
     found = name_shares(logits, np.array([1, 0]), ("yak", "emu"), told)
     np.testing.assert_array_equal(found, [[0, 1], [1, 0]])
+
+
+def test_a_plan_that_grows_does_not_go_back_to_smaller_pictures():
+    plan, sides = Schedule(longest=10_000, limit=600.0, peak=1.0, warm_up=20), []
+    while not plan.finished:
+        slowness = 2.0 if plan.seconds < 450 else 0.1  # the machine becomes free when pictures have grown
+        sides.append(plan.side)
+        plan.advance({32: 1.0, 48: 2.1, 64: 3.8}[plan.side] * slowness)
+        plan.replan()
+    assert sides == sorted(sides) and set(sides) == {32, 48, 64}
