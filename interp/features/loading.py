@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ import torch
 from PIL import Image
 
 from interp.errors import InputError, UnreadableImage
-from interp.features.workers import Decoded, DecodingProcess
 from interp.images.decode import read_image
 from interp.images.equalize import Equalize
 from interp.images.preprocess import Preprocessing
 from interp.images.views import Views
+from interp.images.workers import Decoded, decoded_in_turn
 
 TIMEOUT = 60.0
 """Seconds that one image may take; the largest that is decoded at all takes a few."""
@@ -120,18 +121,10 @@ def pixel_batches(
             pixels, facts = zip(*(dataset[index] for index in batch), strict=True)
             yield PixelBatch(torch.from_numpy(np.stack(pixels)), list(facts))
         return
-    pool = [DecodingProcess(dataset.decode, timeout) for _ in range(min(workers, len(batches)))]
-    ahead = 4 * len(pool)  # so that the processes have work while a batch is encoded
-    try:
-        for number, batch in enumerate(batches[:ahead]):
-            pool[number % len(pool)].send(batch)
-        for number, batch in enumerate(batches):
-            process = pool[number % len(pool)]
-            pixels = torch.empty((len(batch), *dataset.blank.shape), dtype=torch.uint8, pin_memory=pin)
-            facts = process.receive(pixels.numpy())
-            if number + ahead < len(batches):
-                process.send(batches[number + ahead])
-            yield PixelBatch(pixels, facts)
-    finally:
-        for process in pool:
-            process.close()
+
+    def room(count: int) -> np.ndarray:
+        return torch.empty((count, *dataset.blank.shape), dtype=torch.uint8, pin_memory=pin).numpy()
+
+    with closing(decoded_in_turn(dataset.decode, batches, workers, timeout, room)) as decoded:
+        for pixels, facts in decoded:
+            yield PixelBatch(torch.from_numpy(pixels), facts)

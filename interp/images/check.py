@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import os
 import time
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from interp.errors import UnreadableImage
@@ -21,8 +24,8 @@ from interp.images.check_findings import (
 )
 from interp.images.decode import read_image
 from interp.images.image_set import ImageSet
-from interp.images.isolated import map_isolated
 from interp.images.jpeg import jpeg_facts
+from interp.images.workers import decoded_in_turn
 
 UNREADABLE = 3
 """Exit code of a check that met images it could not read."""
@@ -143,26 +146,43 @@ def _facts(paths: list[str], n_jobs: int, cache: Path | None, timeout: float, pr
         i for i, (path, stamp) in enumerate(zip(paths, stamps, strict=True)) if (path, *stamp) not in known
     ]
     size = sum(max(0, stamps[i][0]) for i in todo) / 1e6
-    looked = map_isolated(look_at, [paths[i] for i in todo], n_jobs=n_jobs, timeout=timeout)
+    looked = _look_at_all([paths[i] for i in todo], n_jobs, timeout)
     saved = time.monotonic()
     try:
-        for at, facts, reason in tqdm(
+        bar = tqdm(
             looked,
             total=len(todo),
             unit="image",
             desc=f"checking {size:,.0f} MB",
             mininterval=0.5,
             disable=not (progress and todo),
-        ):
-            known[(paths[todo[at]], *stamps[todo[at]])] = facts if facts else _unread(reason)
+        )
+        for at, facts in zip(todo, bar, strict=True):
+            known[(paths[at], *stamps[at])] = facts
             if cache and time.monotonic() - saved > _SAVE_EVERY:
                 _write_cache(cache, known)
                 saved = time.monotonic()
     finally:
+        looked.close()
         if cache and todo:
             _write_cache(cache, known)
     rows = [known[(path, *stamp)] for path, stamp in zip(paths, stamps, strict=True)]
     return pd.DataFrame(rows, columns=list(FACTS))
+
+
+def _look_at_all(paths: list[str], n_jobs: int, timeout: float) -> Generator[dict[str, Any]]:
+    """The facts of file after file; one that crashes or hangs its process is unreadable."""
+    pixel = np.zeros(1, np.uint8)  # what is handed over besides facts; nobody looks at it
+
+    def decode(index: int, reason: str | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        return pixel, look_at(paths[index]) if reason is None else _unread(reason)
+
+    one_by_one = [range(i, i + 1) for i in range(len(paths))]
+    with closing(
+        decoded_in_turn(decode, one_by_one, n_jobs, timeout, lambda n: np.zeros((n, 1), np.uint8))
+    ) as looked:
+        for _, (facts,) in looked:
+            yield facts
 
 
 def _stamp(path: str) -> tuple[int, int]:

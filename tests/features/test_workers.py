@@ -15,9 +15,9 @@ from PIL import Image
 from tiny_models import make
 
 from interp.encoders.encoder import Encoder
-from interp.features import workers as module
 from interp.features.extract import extract
 from interp.features.loading import PixelDataset, pixel_batches
+from interp.images import workers as module
 from interp.images.decode import read_image
 from interp.images.image_set import ImageSet
 from interp.images.preprocess import Preprocessing

@@ -127,13 +127,13 @@ def test_a_cache_spares_what_has_not_changed(
     cache = tmp_path / "cache/facts.parquet"
     first = check_images(planted, n_jobs=1, cache=cache, progress=False)
     looked: list[str] = []
-    inner = module.map_isolated
+    inner = module._look_at_all
 
-    def counted(function, inputs, **options):
-        looked.extend(Path(path).name for path in inputs)
-        return inner(function, inputs, **options)
+    def counted(paths, *options):
+        looked.extend(Path(path).name for path in paths)
+        return inner(paths, *options)
 
-    monkeypatch.setattr(module, "map_isolated", counted)
+    monkeypatch.setattr(module, "_look_at_all", counted)
     again = check_images(planted, n_jobs=1, cache=cache, progress=False)
     pd.testing.assert_frame_equal(again.files, first.files, check_dtype=False)
     assert looked == ["gone.png"]
@@ -148,15 +148,15 @@ def test_a_cache_spares_what_has_not_changed(
 def test_a_check_that_is_stopped_keeps_what_it_saw(
     planted: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inner = module.map_isolated
+    inner = module._look_at_all
 
-    def stopped(*given, **options):
-        for number, answer in enumerate(inner(*given, **options)):
+    def stopped(*given):
+        for number, answer in enumerate(inner(*given)):
             if number == 5:
                 raise KeyboardInterrupt
             yield answer
 
-    monkeypatch.setattr(module, "map_isolated", stopped)
+    monkeypatch.setattr(module, "_look_at_all", stopped)
     with pytest.raises(KeyboardInterrupt):
         check_images(planted, n_jobs=1, cache=tmp_path / "c.parquet", progress=False)
     assert len(pd.read_parquet(tmp_path / "c.parquet")) == 5

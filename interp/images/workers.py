@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -98,6 +98,37 @@ class DecodingProcess:
             self._reasons[index] = f"the decoder crashed ({_how_it_ended(code)})"
         self._crashed.add(index)
         self._start()
+
+
+def decoded_in_turn(
+    decode: Callable[..., Decoded],
+    batches: Sequence[Sequence[int]],
+    processes: int,
+    timeout: float,
+    room: Callable[[int], np.ndarray],
+) -> Generator[tuple[np.ndarray, list[dict[str, Any]]]]:
+    """Pixels and facts of batch after batch, decoded in several processes; see `DecodingProcess`.
+
+    Args:
+        decode, timeout: of each `DecodingProcess`.
+        batches: indices of the images of each batch.
+        processes: how many.
+        room: an array for the pixels of so many images, (n, …) uint8.
+    """
+    pool = [DecodingProcess(decode, timeout) for _ in range(min(processes, len(batches)))]
+    ahead = 4 * len(pool)  # so that the processes have work while a batch is encoded
+    try:
+        for number, batch in enumerate(batches[:ahead]):
+            pool[number % len(pool)].send(batch)
+        for number, batch in enumerate(batches):
+            process, pixels = pool[number % len(pool)], room(len(batch))
+            facts = process.receive(pixels)
+            if number + ahead < len(batches):
+                process.send(batches[number + ahead])
+            yield pixels, facts
+    finally:
+        for process in pool:
+            process.close()
 
 
 def _serve(
