@@ -3,7 +3,7 @@ words for degradations.
 
     python experiments/measure_embedded_clip.py runs/embedded/model --data tiny-imagenet
 
-Writes measured.json into the folder, and prints its tables.
+Writes measured.json and phrase_reliability.csv into the folder, and prints their tables.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ from experiments.embedded_captions import (
 )
 from experiments.embedded_data import Photographs, read_photographs, to_unit
 from experiments.embedded_views import degrade
+from interp.explain.phrase_reliability import LEAST, phrase_reliability
+from interp.explain.text_encoder import RELIABILITY
 
 FEWEST_CLASSES = 3  # under which drawing classes says nothing of how a word carries over
-UNRELIABLE = 0.6  # the AUC under which a phrase is not to be trusted
 
 
 @dataclass(frozen=True)
@@ -211,12 +212,32 @@ def field_words(
                 {
                     "degradation": name,
                     "prompt": prompt,
+                    "phrase": phrase,
                     "auc": value,
                     "interval": interval,
-                    "reliable": value >= UNRELIABLE,
+                    "reliable": value >= LEAST and interval[0] > 0.5,
                 }
             )
     return rows
+
+
+def reliability_table(
+    encoder: Encoder, val: Photographs, images: np.ndarray, fields: list[dict[str, Any]]
+) -> pd.DataFrame:
+    """What any display of words asks: is a phrase to be trusted? Names and super-category words by what they find
+    among the val images, the latter among classes never captioned with them alone; field words as measured above."""
+    names = [synonyms(words)[0] for words in val.words]
+    has = pd.DataFrame(np.eye(len(names), dtype=bool)[val.labels], columns=names)
+    tables = [phrase_reliability(images, encoder.texts(plain_captions(val.words)), has)]
+    rows = np.flatnonzero(held_out(val.words)[val.labels])
+    true = pd.DataFrame(super_table(val.words)[val.labels[rows]], columns=list(SUPER_WORDS))
+    texts = encoder.texts([f"a photo of {with_article(word)}" for word in SUPER_WORDS])
+    tables.append(phrase_reliability(images[rows], texts, true, groups=val.labels[rows]))
+    said = pd.DataFrame(fields)
+    said[["low", "high"]] = said.pop("interval").tolist()
+    tables.append(said.assign(n_with=len(images), n_without=len(images)))
+    table = pd.concat(tables, ignore_index=True)[list(tables[0].columns)]
+    return table.drop_duplicates("phrase").round(4)
 
 
 def main(settings: Settings) -> None:
@@ -232,6 +253,8 @@ def main(settings: Settings) -> None:
         "field_words": field_words(encoder, val, images, settings),
     }
     (settings.model / "measured.json").write_text(json.dumps(measured, indent=1) + "\n")
+    table = reliability_table(encoder, val, images, measured["field_words"])
+    table.to_csv(settings.model / RELIABILITY, index=False)
     names, words = measured["zero_shot"], measured["super_words"]
     print("zero-shot top-1 {top_1:.3f} {interval}, top-5 {top_5:.3f}, {images} images".format(**names))
     print(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 DEFAULT = "openai/clip-vit-large-patch14"
 
+EMBEDDED = "embedded"
+"""The name of the small CLIP inside the package, with its text tower; it is for teaching and trying, at 64 pixels."""
+
 MODEL_TYPES = {
     "clip": ("CLIPVisionModelWithProjection", "CLIPVisionModel"),
     "clip_vision_model": ("CLIPVisionModelWithProjection", "CLIPVisionModel"),
@@ -73,7 +76,7 @@ def load_encoder(
 
     Args:
         name: a hub id such as `openai/clip-vit-large-patch14`, or a folder with config.json,
-            weights and preprocessor_config.json.
+            weights and preprocessor_config.json; "embedded" is the small CLIP inside the package.
         device: cpu, cuda, mps; by default the best that there is.
         dtype: float32, bfloat16 or float16.
         revision: commit, tag or branch of a hub repository.
@@ -84,9 +87,10 @@ def load_encoder(
         InputError: the encoder cannot be loaded, is of another family, lacks weights, or its config
             names another activation than the one its weights were trained with.
 
-    >>> load_encoder("no/such-folder-or-model")  # doctest: +SKIP
+    >>> load_encoder("embedded", device="cpu").layout.n_heads
+    36
     """
-    location = str(name)
+    location, shown = locate(name)
     config = _load_config(location, revision)
     if config.model_type not in MODEL_TYPES and family is None:
         raise InputError(
@@ -109,13 +113,25 @@ def load_encoder(
     return Encoder(
         load(),
         Preprocessing.of(location, revision=revision),
-        name=Path(location).resolve().name if Path(location).is_dir() else location,
+        name=shown,
         revision=found_revision,
         family=family,
         device=as_device(device),
         dtype=dtype,
         reload=load if dtype not in ("float32", "fp32") else None,
     )
+
+
+def locate(name: str | Path) -> tuple[str, str]:
+    """Where a checkpoint is, a folder or a hub id, and what to call it.
+
+    >>> locate("openai/clip-vit-base-patch32"), locate("embedded")[1]
+    (('openai/clip-vit-base-patch32', 'openai/clip-vit-base-patch32'), 'embedded')
+    """
+    if name == EMBEDDED:  # a folder of that name is reached as ./embedded
+        return str(Path(__file__).parent / "embedded_clip"), EMBEDDED
+    location = str(name)
+    return location, Path(location).resolve().name if Path(location).is_dir() else location
 
 
 def _load_config(location: str, revision: str | None) -> Any:
@@ -132,7 +148,7 @@ def _load_config(location: str, revision: str | None) -> Any:
     try:
         return AutoConfig.from_pretrained(location, revision=revision)
     except (OSError, ValueError) as error:
-        known = unknown_name("encoder", location, ACTIVATIONS)
+        known = unknown_name("encoder", location, [EMBEDDED, *ACTIVATIONS])
         raise InputError(
             f"encoder {location!r} is no folder here and could not be fetched from the model hub "
             f"({str(error).strip().splitlines()[0]}). Download it where there is a network "

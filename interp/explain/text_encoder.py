@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import ArrayLike
 
 from interp.encoders.encoder import as_device, hash_weights
-from interp.encoders.loading import quiet
+from interp.encoders.loading import locate, quiet
 from interp.errors import InputError, unknown_name
 from interp.features.shards import whole_or_absent
 
 TEMPLATES = ("{}", "a photo of {}", "an image of {}", "a picture with {}")
 """Sentences around a phrase whose embeddings may be averaged."""
+
+RELIABILITY = "phrase_reliability.csv"
 
 TOWERS = {"clip": "CLIPTextModelWithProjection", "clip_text_model": "CLIPTextModelWithProjection"}
 """For each `model_type` of a config, the class that holds its text tower and projection."""
@@ -35,9 +38,12 @@ class TextEncoder:
         name: what to call it in reports.
         device: where to run.
         cache: a folder for embeddings already made; they are found again by weights, tokens and templates.
+        reliability: which phrases this tower can be trusted with, from `interp.explain.phrase_reliability`; loaded from
+            `phrase_reliability.csv` beside the weights, where there is one.
 
     Attributes:
         width: P, of the joint space.
+        reliability: as given; pass it to whatever shows words.
     """
 
     def __init__(
@@ -48,6 +54,7 @@ class TextEncoder:
         name: str = "",
         device: str | torch.device = "cpu",
         cache: str | Path | None = None,
+        reliability: pd.DataFrame | None = None,
     ):
         projection = getattr(model, "text_projection", None)
         if not isinstance(projection, torch.nn.Linear) or not hasattr(model, "text_model"):
@@ -56,6 +63,7 @@ class TextEncoder:
                 "CLIPTextModelWithProjection, or do without texts: interp.explain.named_directions"
             )
         self.name, self.tokenizer, self.cache = name, tokenizer, None if cache is None else Path(cache)
+        self.reliability = reliability
         self.device, self.width = torch.device(device), int(projection.out_features)
         self.model = model.eval().requires_grad_(False).to(self.device)
         config = getattr(model.config, "text_config", model.config)
@@ -141,7 +149,8 @@ def load_text_encoder(
     """Load the text tower and tokenizer of a CLIP, strictly, as float32.
 
     Args:
-        name: a hub id such as `openai/clip-vit-large-patch14`, or a folder with config.json, weights and tokenizer.
+        name: a hub id such as `openai/clip-vit-large-patch14`, or a folder with config.json, weights and tokenizer;
+            "embedded" is the small CLIP inside the package.
         device: cpu, cuda, mps; by default the best that there is.
         revision: commit, tag or branch of a hub repository.
         cache: see `TextEncoder`.
@@ -149,11 +158,13 @@ def load_text_encoder(
     Raises:
         InputError: nothing is there, the model has no text tower known here, weights are missing, or no tokenizer.
 
-    >>> load_text_encoder("openai/clip-vit-large-patch14")  # doctest: +SKIP
+    >>> text = load_text_encoder("embedded", device="cpu")
+    >>> text(["a blurry photo", "a photo of a bus"]).shape == (2, text.width)
+    True
     """
     import transformers
 
-    location = str(name)
+    location, shown = locate(name)
     try:
         config: Any = transformers.AutoConfig.from_pretrained(location, revision=revision)
     except (OSError, ValueError) as error:
@@ -184,8 +195,15 @@ def load_text_encoder(
             f"the weights of {location} lack {len(missing)} tensors of the text tower ({', '.join(missing[:4])}); "
             "they would be random"
         )
-    shown = Path(location).resolve().name if Path(location).is_dir() else location
-    return TextEncoder(model, tokenizer, name=shown, device=as_device(device), cache=cache)
+    tried = Path(location) / RELIABILITY
+    return TextEncoder(
+        model,
+        tokenizer,
+        name=shown,
+        device=as_device(device),
+        cache=cache,
+        reliability=pd.read_csv(tried) if tried.is_file() else None,
+    )
 
 
 def unit_rows(vectors: ArrayLike, mean: ArrayLike | None = None) -> np.ndarray:
