@@ -97,10 +97,11 @@ class BatchedLogisticRegression(BaseEstimator):
         found = []
         for start in range(0, b, step):
             rows = slice(start, min(start + step, b))
-            parts = [
-                part[rows] if part.ndim == ndim and len(part) > 1 else part for part, ndim in given.values()
-            ]
-            found.append(self._fit_chunk(*parts, rows.stop - rows.start))
+            parts = {
+                name: part[rows] if part.ndim == ndim and len(part) > 1 else part
+                for name, (part, ndim) in given.items()
+            }
+            found.append(self._fit_chunk(**parts, b=rows.stop - rows.start))
         self.coef_ = torch.cat([coef for coef, _ in found]).cpu().numpy()
         self.intercept_ = torch.cat([shift for _, shift in found]).cpu().numpy()
         self.n_features_in_ = p
@@ -124,10 +125,12 @@ class BatchedLogisticRegression(BaseEstimator):
         """1 for a fake, 0 for a photograph, (b, n) int64; X as in `decision_function`."""
         return (self.decision_function(X) > 0).astype(np.int64)
 
-    def _fit_chunk(self, X: Tensor, y: Tensor, weight: Tensor, C: Tensor, b: int) -> tuple[Tensor, Tensor]:
+    def _fit_chunk(
+        self, X: Tensor, y: Tensor, sample_weight: Tensor, C: Tensor, b: int
+    ) -> tuple[Tensor, Tensor]:
         """Weights (b, p) on the columns as given and intercepts (b,) of some problems."""
         device = self.device or X.device
-        X, y, weight, C = (part.to(device, torch.float64) for part in (X, y, weight, C))
+        X, y, weight, C = (part.to(device, torch.float64) for part in (X, y, sample_weight, C))
         share = weight.expand(*weight.shape[:-1], X.shape[-2])
         if self.class_weight == "balanced":
             share = _balanced(y, share)
