@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from interp.encoders.encoder import Encoder
-from interp.encoders.recorder import HeadRecord
-from interp.errors import InputError
+from interp.errors import InputError, unknown_name
 from interp.features.checks import check_on_four_images, print_estimate
-from interp.features.loading import TIMEOUT, PixelBatch, PixelDataset, pixel_batches
+from interp.features.loading import TIMEOUT, PixelDataset
 from interp.features.lock import only_writer, refuse_unwritable
 from interp.features.provenance import refuse_other_settings, store_key
+from interp.features.recording import SMALL, record_shards
 from interp.features.shards import (
     KEY,
     READOUT,
@@ -39,8 +37,7 @@ from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
 from interp.images.views import Views, with_views
 
-SMALL = ("head_values", "mlp_values", "first")
-FULL = ("norm_mean", "norm_std", "embedding")
+ENGINES = ("local", "ray")
 
 
 def extract(
@@ -56,6 +53,7 @@ def extract(
     store_dtype: str = "float16",
     progress: bool = True,
     timeout: float = TIMEOUT,
+    engine: str = "local",
 ) -> FeatureStore:
     """Record every head and MLP of every image into a store; go on where an earlier run was cut off.
 
@@ -81,14 +79,19 @@ def extract(
         store_dtype: float16, or float32 where values overflow.
         progress: show a bar with images/s.
         timeout: seconds that decoding one image may take.
+        engine: "local", or "ray" to decode and encode on a Ray cluster, which gives the same store; then `workers`
+            are decoding actors. See `record_with_ray`, and docs/scale.md.
 
     Raises:
         InputError: the folder cannot be written, is being written, or holds something else, such as a store made
             with other settings; the disk is too small or becomes full; the parts do not sum to the whole; a
-            low-precision run is too far from float32; or a value overflows. What is finished stays.
+            low-precision run is too far from float32; a value overflows; or the engine is unknown or not installed.
+            What is finished stays.
 
     See the README for the whole path in ten lines.
     """
+    if engine not in ENGINES:
+        raise unknown_name("engine", engine, ENGINES)
     out = Path(out)
     equalize = Equalize.parse(equalize) if isinstance(equalize, str) else equalize
     views = Views(views) if isinstance(views, int) else views
@@ -111,12 +114,17 @@ def extract(
             (out / ROWS).unlink(missing_ok=True)  # a shard was taken away: the store is not finished
             paths = [os.fspath(images.path(key)) for key in images.keys]
             dataset = PixelDataset(paths, encoder.preprocessing, equalize, views)
-            workers = (os.cpu_count() or 1) if workers is None else workers
-            speed = check_on_four_images(encoder, dataset, workers, timeout)
+            processes = (os.cpu_count() or 1) if workers is None else workers
+            speed = check_on_four_images(encoder, dataset, processes, timeout)
             count = sum(map(len, todo.values()))
             print_estimate(out, encoder, count, len(images) - count, speed, store_dtype)
             bar = tqdm(total=len(images), initial=len(images) - count, unit="image", disable=not progress)
-            recorded = _record_shards(encoder, dataset, todo, batch_size, workers, timeout, bar)
+            if engine == "ray":
+                from interp.features.ray_engine import record_with_ray
+
+                recorded = record_with_ray(encoder, dataset, todo, batch_size, workers, timeout, bar)
+            else:
+                recorded = record_shards(encoder, dataset, todo, batch_size, processes, timeout, bar)
             with bar, closing(recorded):
                 for number, arrays, facts in recorded:
                     stored = {
@@ -161,42 +169,6 @@ def _open_or_create(out: Path, header: dict[str, Any], encoder: Encoder) -> set[
         with whole_or_absent(out / READOUT) as temporary:
             encoder.readout.save(temporary)
     return finished_shards(out / "shards")
-
-
-def _record_shards(
-    encoder: Encoder,
-    dataset: PixelDataset,
-    shards: Mapping[int, range],
-    batch_size: int,
-    workers: int,
-    timeout: float,
-    bar: tqdm,
-) -> Generator[tuple[int, dict[str, np.ndarray], list[dict[str, Any]]]]:
-    """Encode shard after shard; batches never cross a shard, so resuming changes no byte."""
-    plan = [(n, s[i : i + batch_size]) for n, s in shards.items() for i in range(0, len(s), batch_size)]
-    batches = [batch for _, batch in plan]
-    pin = encoder.device.type == "cuda"
-    records: list[dict[str, np.ndarray]] = []
-    facts: list[dict[str, Any]] = []
-    with closing(pixel_batches(dataset, batches, workers, timeout=timeout, pin=pin)) as loaded:
-        for (number, indices), batch in zip(plan, loaded, strict=True):
-            records.append(_arrays(encoder.record(_full_batch(encoder, batch, batch_size)), len(indices)))
-            facts += batch.facts
-            bar.update(len(indices))
-            if indices[-1] == shards[number][-1]:
-                yield number, {name: np.concatenate([r[name] for r in records]) for name in records[0]}, facts
-                records, facts = [], []
-
-
-def _full_batch(encoder: Encoder, batch: PixelBatch, batch_size: int) -> torch.Tensor:
-    """Pixel values padded to the full batch, so that an image's numbers do not depend on the batch's length."""
-    missing = batch_size - len(batch.pixels)
-    pixels = torch.cat([batch.pixels, batch.pixels.new_zeros(missing, *batch.pixels.shape[1:])])
-    return encoder.preprocessing.normalize(pixels.to(encoder.device, non_blocking=True))
-
-
-def _arrays(record: HeadRecord, count: int) -> dict[str, np.ndarray]:
-    return {name: getattr(record, name)[:count].float().cpu().numpy() for name in (*SMALL, *FULL)}
 
 
 def _rows(images: ImageSet, indices: range, facts: list[dict[str, Any]]) -> pd.DataFrame:

@@ -1,0 +1,250 @@
+"""The same pass over the images on a Ray cluster: decoding and encoding actors, shard after shard."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from interp.encoders.encoder import Encoder
+from interp.errors import InputError
+from interp.features.loading import PixelDataset, pixel_batches
+from interp.features.recording import RecordedShard, batches_of, joined, record_batch
+
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+"""A cluster that is started here reports to nobody, and keeps to itself what Ray mends by itself."""
+
+ROW, PATH, PIXELS, FACTS = "row", "path", "pixels", "facts"
+"""Columns that travel: a row's number, the name of its file, its pixels, and what the file said as JSON."""
+
+
+def record_with_ray(
+    encoder: Encoder,
+    dataset: PixelDataset,
+    shards: Mapping[int, range],
+    batch_size: int,
+    workers: int | None,
+    timeout: float,
+    bar: tqdm,
+) -> Generator[RecordedShard]:
+    """Record shards as `record_shards` does, on a Ray cluster, and hand them over in their order.
+
+    A shard is one block of Ray Data. It is decoded by one actor, in a guarded process of its own, and encoded by
+    another in batches of the same composition and with as many threads as here, so that a cluster of the same
+    processors gives the same bytes. Every actor loads the encoder once. Where a worker is killed, Ray does its
+    blocks again. Ray Data holds back decoding while blocks wait to be encoded, and encoding while they wait here.
+
+    Ray's own conventions say which cluster: the one that this process is connected to already, else RAY_ADDRESS,
+    else one that runs on this machine, else one that is started here and ended afterwards. Every machine needs
+    this package and the images under the same names.
+
+    Args:
+        encoder: who looks. Where the cluster has GPUs each encoding actor takes one, unless there is one here too
+            and the encoder is not on it.
+        dataset: the images.
+        shards: the indices of each shard to record, by its number.
+        batch_size: images in one pass of the encoder.
+        workers: decoding actors; by default one for each core that encoding leaves.
+        timeout: seconds that decoding one image may take.
+        bar: told of every shard.
+
+    Raises:
+        InputError: Ray is not installed, or there would be no decoding actor.
+    """
+    if workers is not None and workers < 1:
+        raise InputError(
+            f"engine 'ray' decodes in actors and got workers={workers}; give 1 or more, or leave it out"
+        )
+    with _cluster() as ray, _quiet(ray):
+        room = share_out(ray.cluster_resources(), workers, torch.get_num_threads(), on_gpu=_on_gpu(encoder))
+        decoding = (dataset.preprocessing, dataset.equalize, dataset.views, batch_size, timeout)
+        encoding = (ray.put(_to_ship(encoder)), room.gpus > 0, torch.get_num_threads(), batch_size)
+        blocks = (
+            ray.data.from_arrow([_named(dataset, rows) for rows in shards.values()])
+            .map_batches(
+                _Decoding,
+                fn_constructor_args=decoding,
+                batch_size=None,
+                compute=ray.data.ActorPoolStrategy(size=room.decoders),
+                num_cpus=room.decoder_cpus,
+            )
+            .map_batches(
+                _Encoding,
+                fn_constructor_args=encoding,
+                batch_size=max(map(len, shards.values())),
+                compute=ray.data.ActorPoolStrategy(size=room.encoders),
+                num_cpus=room.encoder_cpus,
+                num_gpus=room.gpus,
+            )
+            .iter_batches(batch_size=None, batch_format="numpy")
+        )
+        for (number, rows), block in zip(shards.items(), blocks, strict=True):
+            if not np.array_equal(block.pop(ROW), rows):
+                raise RuntimeError(f"Ray Data gave other rows than those of shard {number}")
+            facts = [json.loads(text) for text in block.pop(FACTS)]
+            bar.update(len(rows))
+            yield number, block, facts
+
+
+class _Decoding:
+    """Actor that turns the names of a shard's images into pixels and facts."""
+
+    def __init__(self, preprocessing: Any, equalize: Any, views: Any, batch_size: int, timeout: float):
+        self._options = preprocessing, equalize, views
+        self._batch_size, self._timeout = batch_size, timeout
+
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        views = self._options[2]
+        skipped = (
+            int(block[ROW][0]) % views.number if views else 0
+        )  # views before the first one of this shard
+        paths = [os.fsdecode(name) for name in block[PATH]]
+        dataset = PixelDataset([paths[0]] * skipped + paths, *self._options)
+        batches = batches_of(range(skipped, len(dataset)), self._batch_size)
+        with closing(pixel_batches(dataset, batches, 1, timeout=self._timeout)) as loaded:
+            pixels, facts = zip(*((batch.pixels.numpy(), batch.facts) for batch in loaded), strict=True)
+        texts = [json.dumps(fact) for some in facts for fact in some]
+        return {ROW: block[ROW], PIXELS: np.concatenate(pixels), FACTS: np.array(texts, dtype=object)}
+
+
+class _Encoding:
+    """Actor that turns the pixels of a shard into what the encoder's heads wrote."""
+
+    def __init__(self, encoder: Any, gpu: bool, threads: int, batch_size: int):
+        import ray
+
+        torch.set_num_threads(threads)
+        self._encoder: Encoder = ray.get(encoder)
+        self._encoder.device = torch.device("cuda" if gpu else "cpu")
+        self._encoder.model.to(self._encoder.device)
+        self._batch_size = batch_size
+
+    def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        pixels = block.pop(PIXELS)
+        records = [
+            record_batch(self._encoder, torch.tensor(pixels[rows.start : rows.stop]), self._batch_size)
+            for rows in batches_of(range(len(pixels)), self._batch_size)
+        ]
+        return {**block, **joined(records)}
+
+
+@dataclass(frozen=True)
+class Room:
+    """How many actors there are, and what each is counted as."""
+
+    encoders: int
+    encoder_cpus: float
+    gpus: int
+    decoders: int
+    decoder_cpus: float
+
+
+def share_out(resources: Mapping[str, float], decoders: int | None, threads: int, *, on_gpu: bool) -> Room:
+    """Divide a cluster between encoding and decoding actors so that there is room for all of them.
+
+    Args:
+        resources: what the cluster has, by Ray's names: `CPU` and `GPU`.
+        decoders: decoding actors; by default one for each core that encoding leaves.
+        threads: of each encoding actor, where it runs on processors.
+        on_gpu: encode on GPUs where there are any.
+
+    >>> share_out({"CPU": 64, "GPU": 8}, None, 8, on_gpu=True)
+    Room(encoders=8, encoder_cpus=0.0, gpus=1, decoders=64, decoder_cpus=1.0)
+    >>> share_out({"CPU": 4}, None, 2, on_gpu=True)
+    Room(encoders=1, encoder_cpus=2.0, gpus=0, decoders=2, decoder_cpus=1.0)
+    >>> share_out({"CPU": 1}, 2, 8, on_gpu=True)
+    Room(encoders=1, encoder_cpus=0.5, gpus=0, decoders=2, decoder_cpus=0.25)
+    """
+    cpus = int(resources.get("CPU", 1)) or 1
+    gpus = int(resources.get("GPU", 0)) if on_gpu else 0
+    if gpus:
+        encoders, each = gpus, 0.0
+    else:
+        encoders = max(1, (cpus - 1) // threads)
+        each = float(min(threads, cpus - 1)) or 0.5
+    left = cpus - encoders * each
+    decoders = max(1, int(left)) if decoders is None else decoders
+    share = min(1.0, left / decoders)
+    return Room(encoders, each, int(gpus > 0), decoders, share)
+
+
+def _on_gpu(encoder: Encoder) -> bool:
+    return encoder.device.type == "cuda" or not torch.cuda.is_available()
+
+
+def _to_ship(encoder: Encoder) -> Encoder:
+    """A copy for the actors: on the processor, and without the float32 model that checks need."""
+    shipped = copy.copy(encoder)
+    shipped._reload = None
+    if encoder.device.type != "cpu":
+        shipped = copy.deepcopy(shipped)
+        shipped.model.to("cpu")
+        shipped.device = torch.device("cpu")
+    return shipped
+
+
+def _named(dataset: PixelDataset, rows: range) -> Any:
+    """A block of Ray Data for one shard: numbers of rows, and names of files as the system's bytes."""
+    import pyarrow as pa
+
+    return pa.table({ROW: list(rows), PATH: [os.fsencode(dataset.paths[row]) for row in rows]})
+
+
+@contextmanager
+def _cluster() -> Iterator[Any]:
+    """Ray, connected to a cluster by its own conventions; what is connected or started here ends here."""
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise InputError(
+            f"engine 'ray' needs Ray Data ({error}); run `pip install \"interp[ray]\"`, or use engine 'local'"
+        ) from error
+    ours = not ray.is_initialized()
+    if ours:
+        with _environment(_QUIET):
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        yield ray
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """Blocks in their order and never split; no bars or announcements, but errors."""
+    context = ray.data.DataContext.get_current().copy()
+    context.execution_options.preserve_order = True
+    context.target_max_block_size = None
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with ray.data.DataContext.current(context):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """These variables, where they are not set."""
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
