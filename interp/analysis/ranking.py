@@ -12,10 +12,11 @@ import pandas as pd
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
+from interp.analysis.closed_form import RidgeProbes
 from interp.analysis.logistic import balanced_weights, fit_logistic
 from interp.analysis.strength import mean_auc
 from interp.encoders.layout import HeadLayout
-from interp.errors import InputError
+from interp.errors import InputError, unknown_name
 from interp.protocol.metrics import auc_columns
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 PROBE_C = 0.01
 """Strength of the probe on one head; the same for every head, since they have one width."""
+
+PROBES = ("logistic", "ridge")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ def rank_heads(
     *,
     generator: np.ndarray,
     C: float = PROBE_C,
+    probe: str = "logistic",
     top: int | None = None,
     progress: bool = True,
 ) -> HeadRanking:
@@ -70,11 +74,13 @@ def rank_heads(
         splits: who trains and selects; usually a `Protocol`.
         generator: (n,) names.
         C: inverse strength of the probes' penalty, on columns standardised by the train rows.
+        probe: "logistic", solved to convergence, or "ridge", its first step: linear discriminant analysis in closed
+            form from moments computed once per generator (`interp.analysis.closed_form`), much faster.
         top: how many heads count as top for `stability`; by default an eighth of them.
         progress: show a bar.
 
     Raises:
-        InputError: X does not fit the layout, or there is no split.
+        InputError: X does not fit the layout, an unknown probe, or there is no split.
     """
     if X.ndim != 2 or X.shape[1] != layout.size:
         raise InputError(f"X must be (n, {layout.size}) for {layout}; given {X.shape}")
@@ -82,26 +88,56 @@ def rank_heads(
     if not splits:
         raise InputError("there is no split to rank heads on")
     top = max(1, layout.n_heads // 8) if top is None else top
-    frames = []
-    for split in tqdm(splits, desc="rank heads", unit="split", disable=not progress):
-        scores = probe_scores(X, y, layout, split.train, np.concatenate([split.select, split.held_out]), C=C)
-        chosen, held = scores[: len(split.select)], scores[len(split.select) :]
-        photographs = y[split.select] == 0
-        held_y = np.concatenate([np.zeros(photographs.sum()), np.ones(len(held))])
-        frames.append(
-            pd.DataFrame(
-                {
-                    "head": layout.names,
-                    "train": "+".join(split.train_generators),
-                    "select": "+".join(split.select_generators),
-                    "seed": split.seed,
-                    "transfer_auc": mean_auc(y[split.select], chosen, generator[split.select]),
-                    "in_distribution_auc": auc_columns(held_y, np.concatenate([chosen[photographs], held])),
-                }
-            )
-        )
-    per_split = pd.concat(frames, ignore_index=True)
+    if probe not in PROBES:
+        raise unknown_name("probe", probe, PROBES)
+    ridge = RidgeProbes(X, y, layout, generator, C) if probe == "ridge" else None
+    frames: dict[int, pd.DataFrame] = {}
+    with tqdm(total=len(splits), desc="rank heads", unit="split", disable=not progress) as bar:
+        for alike in _same_train(splits):
+            train = splits[alike[0]].train
+            rows = np.unique(np.concatenate([part for i in alike for part in _scored(splits[i])]))
+            scores = ridge.scores(train, rows) if ridge else probe_scores(X, y, layout, train, rows, C=C)
+            for i in alike:
+                chosen, held = (scores[np.searchsorted(rows, part)] for part in _scored(splits[i]))
+                frames[i] = _split_aucs(splits[i], chosen, held, y, generator, layout)
+                bar.update()
+    per_split = pd.concat([frames[i] for i in range(len(splits))], ignore_index=True)
     return HeadRanking(_summary(per_split, layout, top), per_split, _reliability(per_split))
+
+
+def _scored(split: Split) -> tuple[np.ndarray, np.ndarray]:
+    return split.select, split.held_out
+
+
+def _same_train(splits: Sequence[Split]) -> list[list[int]]:
+    """Numbers of the splits that train on the same rows, together: their probes are fitted once."""
+    alike: dict[bytes, list[int]] = {}
+    for number, split in enumerate(splits):
+        alike.setdefault(split.train.tobytes(), []).append(number)
+    return list(alike.values())
+
+
+def _split_aucs(
+    split: Split,
+    chosen: np.ndarray,
+    held: np.ndarray,
+    y: np.ndarray,
+    generator: np.ndarray,
+    layout: HeadLayout,
+) -> pd.DataFrame:
+    """A row for each head, from scores (rows, heads) of the split's select and held-out rows."""
+    photographs = y[split.select] == 0
+    held_y = np.concatenate([np.zeros(photographs.sum()), np.ones(len(held))])
+    return pd.DataFrame(
+        {
+            "head": layout.names,
+            "train": "+".join(split.train_generators),
+            "select": "+".join(split.select_generators),
+            "seed": split.seed,
+            "transfer_auc": mean_auc(y[split.select], chosen, generator[split.select]),
+            "in_distribution_auc": auc_columns(held_y, np.concatenate([chosen[photographs], held])),
+        }
+    )
 
 
 def probe_scores(

@@ -84,3 +84,28 @@ def test_a_constant_head_scores_one_half(planted):
     split = next(iter(flat.protocol))
     scores = probe_scores(flat.X, flat.y, flat.layout, split.train, split.select)
     assert np.ptp(scores[:, flat.layout.index("L0.H1")]) < 1e-12
+
+
+@pytest.mark.parametrize("probe", ["logistic", "ridge"])
+def test_splits_ranked_together_are_ranked_as_alone(planted, probe):
+    """Splits that train on the same rows share their fits; it changes no number."""
+    options = {"generator": planted.generator, "probe": probe, "progress": False}
+    together = rank_heads(planted.X, planted.y, planted.layout, planted.protocol, **options).per_split
+    for number, split in enumerate(planted.protocol):
+        alone = rank_heads(planted.X, planted.y, planted.layout, [split], **options).per_split
+        part = together.iloc[number * len(alone) : (number + 1) * len(alone)].reset_index(drop=True)
+        assert part[["head", "train", "select", "seed"]].equals(alone[["head", "train", "select", "seed"]])
+        for name in ("transfer_auc", "in_distribution_auc"):
+            np.testing.assert_allclose(part[name], alone[name], atol=1e-12)
+
+
+def test_an_unknown_probe_is_refused(planted):
+    with pytest.raises(InputError, match="did you mean 'ridge'"):
+        rank_heads(
+            planted.X,
+            planted.y,
+            planted.layout,
+            planted.protocol,
+            generator=planted.generator,
+            probe="rigde",
+        )
