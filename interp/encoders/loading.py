@@ -70,6 +70,7 @@ def load_encoder(
     dtype: str = "float32",
     revision: str | None = None,
     family: Family | None = None,
+    fast: bool = False,
 ) -> Encoder:
     """Load an image encoder: CLIP (OpenAI or OpenCLIP weights in `transformers` format), MetaCLIP 2, SigLIP,
     AIMv2, ViT, DeiT, BEiT, I-JEPA, MSN, DINOv2 or DINOv3.
@@ -82,6 +83,7 @@ def load_encoder(
         revision: commit, tag or branch of a hub repository.
         family: names of the parts, where they are not the known ones: another pooling of a known family, or
             a model that `transformers.AutoModel` loads and that is not known here.
+        fast: compute the last block for the class token alone where that is possible; see `Encoder`.
 
     Raises:
         InputError: the encoder cannot be loaded, is of another family, lacks weights, or its config
@@ -119,6 +121,7 @@ def load_encoder(
         device=as_device(device),
         dtype=dtype,
         reload=load if dtype not in ("float32", "fp32") else None,
+        fast=fast,
     )
 
 
