@@ -1,9 +1,9 @@
-"""Greedy backward elimination of coordinates, many problems at once, by rank-one down-dates of a ridge solution.
+"""Greedy backward elimination of coordinates or heads, many problems at once, by down-dates of a ridge solution.
 
 The surrogate classifier is linear discriminant analysis with a ridge: on columns centred by class-balanced train
 weights S, G = Xᵀ S X + λ I and β = G⁻¹ Xᵀ S t with t = ±1. Without coordinate j the scores of other rows X* become
 X*β - (X* G⁻¹)ⱼ βⱼ / G⁻¹ⱼⱼ, exactly those of a refit, so one step weighs every candidate in O(rows · p) and then takes
-the best one out of G⁻¹, β and X* G⁻¹ by a rank-one down-date.
+the best one out of G⁻¹, β and X* G⁻¹ by a rank-one down-date. A block of columns, such as a head, goes the same way.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
+from interp.analysis.down_dating import Blocks, Refits, State
 from interp.analysis.logistic import balanced_weights
 from interp.errors import InputError, unknown_name
 
 SCORES = ("log_loss", "squared_error", "auc")
-TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +26,7 @@ class Elimination:
     """The whole way down of b eliminations of `steps` coordinates each; entry 0 of a curve is nothing removed.
 
     Attributes:
-        order: (b, steps) int64, coordinates in the order of their removal.
+        order: (b, steps) int64, coordinates (or blocks) in the order of their removal.
         score: (b, steps + 1) float64, the select score, higher is better (losses are negated).
         logits: (b, steps + 1, m) float64, log-odds of the select rows.
     """
@@ -48,6 +47,8 @@ def greedy_elimination(
     select_weight: Any = None,
     n_steps: int | None = None,
     random_state: int = 0,
+    width: int = 1,
+    exact: bool = False,
 ) -> Elimination:
     """Remove coordinates one by one, each time the one whose removal serves the select rows best.
 
@@ -64,6 +65,8 @@ def greedy_elimination(
         select_weight: (b, m) or (m,) weights of the select rows; by default both classes weigh the same.
         n_steps: how many coordinates to remove; all by default.
         random_state: seed of the draw among equally good candidates.
+        width: columns that are removed together, such as those of a head; steps and `order` then count blocks.
+        exact: fit anew for every candidate in place of down-dates, for checking: the same numbers, p times slower.
 
     Raises:
         InputError: unknown score, shapes that do not fit, ridge ≤ 0, one class only.
@@ -81,8 +84,16 @@ def greedy_elimination(
         raise unknown_name("score", score, SCORES)
     if not ridge > 0:
         raise InputError(f"expected ridge > 0, got {ridge}; 0.1 times the number of train rows is a start")
-    state = _State(*_arrays(train_X, train_y, select_X, select_y, select_weight), ridge)
-    steps = state.left if n_steps is None else min(n_steps, state.left)
+    arrays = _arrays(train_X, train_y, select_X, select_y, select_weight)
+    if width < 1 or arrays[0].shape[2] % width:
+        raise InputError(
+            f"width={width} must divide the {arrays[0].shape[2]} columns; give the width of a head"
+        )
+    if exact:
+        state: State = Refits(*arrays, ridge=ridge, width=width)
+    else:
+        state = State(*arrays, ridge=ridge) if width == 1 else Blocks(*arrays, ridge=ridge, width=width)
+    steps = state.units if n_steps is None else min(n_steps, state.units)
     b, m = state.sign.shape
     order = torch.empty(b, steps, dtype=torch.int64, device=state.sign.device)
     scores, logits = state.sign.new_empty(b, steps + 1), state.sign.new_empty(b, steps + 1, m)
@@ -99,101 +110,6 @@ def greedy_elimination(
         order[:, step], scores[:, step + 1] = state.remove(chosen), best
         logits[:, step + 1] = state.logits()
     return Elimination(order, scores, logits)
-
-
-class _State:
-    """The solution without the coordinates removed so far; the `left` coordinates present stand first.
-
-    Select scores are kept as -t·s ("signed"), the argument of the loss.
-    """
-
-    def __init__(
-        self,
-        train: Tensor,
-        target: Tensor,
-        weight: Tensor,
-        select: Tensor,
-        y: Tensor,
-        share: Tensor,
-        ridge: float,
-    ):
-        b, self.n, self.left = train.shape
-        self.sign, self.share, self.ridge = 2.0 * y - 1, share, ridge
-        mean = (weight[:, None] @ train) / self.n
-        train, select = train - mean, select - mean
-        gram = train.mT @ (weight[..., None] * train)
-        gram.diagonal(dim1=1, dim2=2).add_(ridge)
-        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-        self.beta = (self.inverse @ (train.mT @ (weight * target)[..., None]))[..., 0]
-        self.fit = (self.beta * (train.mT @ (weight * target)[..., None])[..., 0]).sum(1)
-        self.influence = -self.sign[:, None] * (self.inverse @ select.mT)
-        self.signed = -self.sign * (select @ self.beta[..., None])[..., 0]
-        self.names = torch.arange(self.left, device=train.device).repeat(b, 1)
-        self.each = torch.arange(b, device=train.device)
-        self.scale = self._scale(self.fit, self.beta.square().sum(1))
-
-    def _scale(self, fit: Tensor, norm: Tensor) -> Tensor:
-        part = fit / self.n
-        variance = part - self.ridge / self.n * norm - part.square()
-        return 2 * part / variance.clamp_min(TINY)
-
-    def logits(self) -> Tensor:
-        return -self.sign * self.signed * self.scale[:, None]
-
-    def candidates(self, score: str) -> Tensor:
-        """(b, left) select scores after the removal of each coordinate still present."""
-        q = self.left
-        inverse, beta, influence = self.inverse[:, :q, :q], self.beta[:, :q], self.influence[:, :q]
-        diagonal = inverse.diagonal(dim1=1, dim2=2)
-        ratio = beta / diagonal
-        signed = torch.addcmul(self.signed[:, None], influence, ratio[..., None], value=-1)
-        if score == "squared_error":
-            return self.judge(score, signed, ratio)
-        fit = self.fit[:, None] - beta * ratio
-        overlap = (inverse @ beta[..., None])[..., 0]
-        norm = beta.square().sum(1, keepdim=True) + ratio * (ratio * inverse.square().sum(1) - 2 * overlap)
-        return self.judge(score, signed, self._scale(fit, norm))
-
-    def judge(self, score: str, signed: Tensor, scale: Tensor) -> Tensor:
-        """(b, c) scores of c candidates from -t·s (b, c, m) and the scale (b, c) that makes it log-odds."""
-        if score == "log_loss":
-            return -(softplus(signed * scale[..., None]) @ self.share[..., None])[..., 0]
-        if score == "squared_error":
-            return -((1 + signed).square() @ self.share[..., None])[..., 0]
-        order = self.sign.argsort(dim=1, stable=True)
-        real = int((self.sign[0] < 0).sum())
-        reals, fakes = signed.take_along_dim(order[:, None], 2).split([real, order.shape[1] - real], 2)
-        of_real, of_fakes = self.share.gather(1, order).split([real, order.shape[1] - real], 1)
-        reals, rank = reals.sort(2)
-        below = of_real[:, None].expand_as(rank).gather(2, rank).cumsum(2)
-        below = torch.cat([torch.zeros_like(below[..., :1]), below], 2)
-        low, high = (
-            below.gather(2, torch.searchsorted(reals, -fakes.contiguous(), side=s)) for s in ("left", "right")
-        )
-        return ((low + high) @ of_fakes[..., None])[..., 0] / (2 * of_real.sum(1) * of_fakes.sum(1))[:, None]
-
-    def remove(self, chosen: Tensor) -> Tensor:
-        """Take one coordinate out of each problem; returns their names."""
-        each, q, last = self.each, self.left, self.left - 1
-        column = self.inverse[each, chosen, :q]
-        pivot = column[each, chosen, None]
-        ratio = self.beta[each, chosen, None] / pivot
-        row = self.influence[each, chosen]
-        self.fit = self.fit - (self.beta[each, chosen] * ratio[:, 0])
-        self.signed = self.signed - row * ratio
-        self.beta[:, :q] -= column * ratio
-        scaled = (column / pivot)[..., None]
-        self.inverse[:, :q, :q] -= scaled * column[:, None]
-        self.influence[:, :q] -= scaled * row[:, None]
-        names = self.names[each, chosen]
-        self.names[each, chosen] = self.names[:, last].clone()
-        self.beta[each, chosen] = self.beta[:, last].clone()
-        self.influence[each, chosen] = self.influence[:, last].clone()
-        self.inverse[each, chosen, :q] = self.inverse[:, last, :q].clone()
-        self.inverse[each, :q, chosen] = self.inverse[:, :q, last].clone()
-        self.left = last
-        self.scale = self._scale(self.fit, self.beta[:, :last].square().sum(1))
-        return names
 
 
 def _arrays(
