@@ -21,7 +21,7 @@ class State:
     Args:
         train: (b, n, p), target ±1 and weight: (b, n), which sum to n.
         select: (b, m, p), y: (b, m) labels, share: (b, m) weights that sum to 1.
-        ridge: λ.
+        ridge: (b,) or (1,), λ.
     """
 
     def __init__(
@@ -32,14 +32,14 @@ class State:
         select: Tensor,
         y: Tensor,
         share: Tensor,
-        ridge: float,
+        ridge: Tensor,
     ):
         b, self.n, self.left = train.shape
         self.sign, self.share, self.ridge = 2.0 * y - 1, share, ridge
         mean = (weight[:, None] @ train) / self.n
         train, select = train - mean, select - mean
         gram = train.mT @ (weight[..., None] * train)
-        gram.diagonal(dim1=1, dim2=2).add_(ridge)
+        gram.diagonal(dim1=1, dim2=2).add_(ridge[:, None])
         self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram))
         self.beta = (self.inverse @ (train.mT @ (weight * target)[..., None]))[..., 0]
         self.fit = (self.beta * (train.mT @ (weight * target)[..., None])[..., 0]).sum(1)
@@ -56,7 +56,8 @@ class State:
 
     def _scale(self, fit: Tensor, norm: Tensor) -> Tensor:
         part = fit / self.n
-        variance = part - self.ridge / self.n * norm - part.square()
+        ridge = self.ridge.reshape(-1, *[1] * (norm.ndim - 1))
+        variance = part - ridge / self.n * norm - part.square()
         return 2 * part / variance.clamp_min(TINY)
 
     def logits(self) -> Tensor:
@@ -121,7 +122,7 @@ class State:
 class Blocks(State):
     """The same for blocks of `width` columns each, such as heads, that come and go together."""
 
-    def __init__(self, *arrays: Tensor, ridge: float, width: int):
+    def __init__(self, *arrays: Tensor, ridge: Tensor, width: int):
         super().__init__(*arrays, ridge=ridge)
         self.width = width
         self.names = torch.arange(self.units, device=self.beta.device).repeat(len(self.beta), 1)
@@ -172,7 +173,7 @@ class Blocks(State):
 class Refits(State):
     """The same by a solution found anew for every candidate, whose log-odds come from the train rows' own scores."""
 
-    def __init__(self, *arrays: Tensor, ridge: float, width: int):
+    def __init__(self, *arrays: Tensor, ridge: Tensor, width: int):
         super().__init__(*arrays, ridge=ridge)
         train, target, weight, select = arrays[:4]
         mean = (weight[:, None] @ train) / self.n
@@ -205,7 +206,7 @@ class Refits(State):
         train = self.train.gather(2, columns.expand(-1, self.train.shape[1], -1))
         select = self.select.gather(2, columns.expand(-1, self.select.shape[1], -1))
         gram = train.mT @ (self.weight[..., None] * train)
-        gram.diagonal(dim1=1, dim2=2).add_(self.ridge)
+        gram.diagonal(dim1=1, dim2=2).add_(self.ridge[:, None])
         beta = torch.linalg.solve(gram, train.mT @ (self.weight * self.target)[..., None])
         own = (train @ beta)[..., 0]
         shares = [self.weight * (self.target == sign) * 2 / self.n for sign in (-1, 1)]

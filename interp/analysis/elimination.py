@@ -42,7 +42,7 @@ def greedy_elimination(
     select_X: Any,
     select_y: Any,
     *,
-    ridge: float,
+    ridge: Any,
     score: str = "log_loss",
     select_weight: Any = None,
     n_steps: int | None = None,
@@ -60,7 +60,7 @@ def greedy_elimination(
         train_X: (b, n, p) or (n, p) columns of one scale, as from `Standardiser`; they are centred here.
         train_y: (b, n) or (n,) labels, 1 fake and 0 real.
         select_X, select_y: (b, m, p) and (b, m) or without b; each problem has as many fakes as the next.
-        ridge: λ > 0, in units of scikit-learn's `Ridge(alpha)` with weights that sum to n.
+        ridge: λ > 0, a number or (b,), in units of scikit-learn's `Ridge(alpha)` with weights that sum to n.
         score: "log_loss" of the log-odds, "squared_error" of the ridge score against ±1, or "auc".
         select_weight: (b, m) or (m,) weights of the select rows; by default both classes weigh the same.
         n_steps: how many coordinates to remove; all by default.
@@ -82,9 +82,13 @@ def greedy_elimination(
     """
     if score not in SCORES:
         raise unknown_name("score", score, SCORES)
-    if not ridge > 0:
-        raise InputError(f"expected ridge > 0, got {ridge}; 0.1 times the number of train rows is a start")
     arrays = _arrays(train_X, train_y, select_X, select_y, select_weight)
+    ridge = torch.as_tensor(ridge, dtype=torch.float64, device=arrays[0].device).reshape(-1)
+    if not (ridge > 0).all() or len(ridge) not in (1, len(arrays[0])):
+        raise InputError(
+            f"expected ridge > 0, one or {len(arrays[0])}, got {ridge.tolist()}; "
+            "0.1 times the number of train rows is a start"
+        )
     if width < 1 or arrays[0].shape[2] % width:
         raise InputError(
             f"width={width} must divide the {arrays[0].shape[2]} columns; give the width of a head"

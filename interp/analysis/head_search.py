@@ -88,10 +88,12 @@ class HeadSearch:
         self.names = None if generator is None else generator[select]
         self.n_select = len(select)
         scored = np.concatenate([select, select if rows is None else rows])
+        self.fold = None
+        if fold is not None and aggregate == "sum":
+            self.fold = np.asarray(fold, float).reshape(layout.n_heads, layout.width, -1)
         self.X_train, self.X_scored = X[train], X[scored]
-        self.fold = (
-            None if fold is None else np.asarray(fold, float).reshape(layout.n_heads, layout.width, -1)
-        )
+        if self.fold is None:  # columns side by side are standardised once, a sum of heads each time
+            self.X_train, self.X_scored = standardised(self.X_train, self.X_scored)
         self.probes = probe_scores(X, y, layout, train, scored)
         self._fits: dict[tuple[int, ...], np.ndarray] = {}
 
@@ -152,14 +154,15 @@ class HeadSearch:
         """Scores (rows, strengths) of detectors on the heads' columns; the order of the heads does not matter."""
         key = tuple(sorted(heads))
         if key not in self._fits:
-            train, scored = standardised(self._columns(self.X_train, key), self._columns(self.X_scored, key))
+            train, scored = (
+                gather(part, key, self.layout, self.fold) for part in (self.X_train, self.X_scored)
+            )
+            if self.fold is not None:
+                train, scored = standardised(train, scored)
             weights = balanced_weights(self.y_train)
             coef, intercept = coefficient_path(train, self.y_train, self.strengths, weights, tol=CLOSE)
             self._fits[key] = scored @ coef[:, 0].T + intercept[:, 0]
         return self._fits[key]
-
-    def _columns(self, X: np.ndarray, heads: tuple[int, ...]) -> np.ndarray:
-        return gather(X, heads, self.layout, self.fold if self.aggregate == "sum" else None)
 
 
 def gather(

@@ -1,9 +1,9 @@
 """L2-regularised logistic regression by Newton's method, many problems of one shape at once.
 
 The objective is scikit-learn's, C · Σ sᵢ log(1 + exp(-tᵢ fᵢ)) + ½‖w‖² with t = ±1, weights s and a free intercept,
-in float64 on any device. Where columns outnumber rows, the same problem is solved for its dual variables α with
-w = Xᵀα, which needs the Gram matrix K = X Xᵀ alone (Rasmussen & Williams 2006, algorithm 3.1, here with an intercept
-as a second right-hand side).
+in float64 on any device. With more columns than two thirds of the rows, the same problem is solved for its dual
+variables α with w = Xᵀα, which needs the Gram matrix K = X Xᵀ alone (Rasmussen & Williams 2006, algorithm 3.1, here
+with an intercept as a second right-hand side).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def fit_logistic(
     columns = _float(X)
     y, C, weight, b = _problems(columns, y, C, sample_weight)
     columns = columns.expand(b, *columns.shape[-2:])
-    if columns.shape[2] > columns.shape[1]:
+    if _in_dual(columns):
         problem = Dual(columns @ columns.mT, fit_intercept)
         dual, intercept = newton(problem, y, C * weight, None, tol, max_iter)
         coef = (dual[:, None] @ columns)[:, 0]
@@ -73,7 +73,7 @@ def coefficient_path(
     columns = _float(X)
     y, _, weight, b = _problems(columns, y, 1.0, sample_weight)
     columns = columns.expand(b, *columns.shape[-2:])
-    if columns.shape[2] > columns.shape[1]:
+    if _in_dual(columns):
         dual, intercept = path(Dual(columns @ columns.mT, True), y, Cs, weight, tol, max_iter)
         coef = (dual[:, :, None] @ columns)[:, :, 0]
     else:
@@ -94,6 +94,11 @@ def balanced_weights(y: Any) -> np.ndarray:
             f"expected labels 0 and 1, both present, got {np.unique(labels).tolist()}; check the rows"
         )
     return (len(labels) / (2 * counts))[labels]
+
+
+def _in_dual(columns: Tensor) -> bool:
+    """Whether the dual form is the quicker one; where both take the same time was measured (n = 314 and 800)."""
+    return 3 * columns.shape[2] > 2 * columns.shape[1]
 
 
 def _float(values: Any) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted_heads import ACCIDENT, plant
@@ -46,13 +47,24 @@ def test_down_dated_is_refitted(seed, width, units, score):
 def test_blocks_of_one_column_are_coordinates(score):
     arrays = draw(1, b=2, p=80)
     one = greedy_elimination(*arrays, ridge=5.0, score=score, n_steps=8)
-    blocks = Blocks(*_arrays(*arrays, None), ridge=5.0, width=1)
+    blocks = Blocks(*_arrays(*arrays, None), ridge=torch.tensor([5.0]).double(), width=1)
     first = blocks.candidates(score)
     np.testing.assert_allclose(first.amax(1), one.score[:, 1], atol=1e-9)
     assert blocks.remove(one.order[:, 0]).tolist() == one.order[:, 0].tolist()
     np.testing.assert_allclose(blocks.logits(), one.logits[:, 1], rtol=1e-8, atol=1e-8)
     if score != "auc":
         assert blocks.candidates(score).amax(1).numpy() == pytest.approx(one.score[:, 2].numpy(), abs=1e-9)
+
+
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("exact", [False, True])
+def test_each_problem_may_have_its_own_ridge(width, exact):
+    arrays = draw(3, b=3, p=12)
+    together = greedy_elimination(*arrays, ridge=[1.0, 10.0, 100.0], width=width, exact=exact)
+    for i, ridge in enumerate((1.0, 10.0, 100.0)):
+        alone = greedy_elimination(*(part[i] for part in arrays), ridge=ridge, width=width, exact=exact)
+        np.testing.assert_allclose(together.score[i], alone.score[0], atol=1e-9)
+        assert together.order[i].tolist() == alone.order[0].tolist()
 
 
 def test_the_block_that_misleads_goes_first():
@@ -63,7 +75,9 @@ def test_the_block_that_misleads_goes_first():
     assert found.logits.shape == (3, 7, 300)
 
 
-def test_a_block_must_divide_the_columns():
+def test_ridges_and_blocks_must_fit_the_problem():
+    with pytest.raises(InputError, match="one or 1, got"):
+        greedy_elimination(*draw(0, 1, 12), ridge=[1.0, 2.0])
     with pytest.raises(InputError, match="width=5 must divide the 12 columns"):
         greedy_elimination(*draw(0, 1, 12), ridge=1.0, width=5)
 

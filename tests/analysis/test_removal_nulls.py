@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from interp.analysis import removal_nulls
 from interp.analysis.coordinate_removal import CoordinateRemoval
 from interp.analysis.removal_nulls import RemovalNulls
 from interp.analysis.strength import choose_strength
@@ -76,3 +77,12 @@ def test_generators_move_with_the_permuted_labels():
     np.testing.assert_allclose(
         named.permuted_removal(3, seed), RemovalNulls.of(X, y, *rows).permuted_removal(3, seed)
     )
+
+
+@pytest.mark.parametrize("kind", ["permuted_removal", "rotated_removal"])
+def test_memory_bounds_change_no_draw(kind, monkeypatch):
+    X, y, _, rows = draw(4, 2.0)
+    nulls = RemovalNulls.of(X, y, *rows)
+    together = scores_of(nulls, kind, 0, 4)
+    monkeypatch.setattr(removal_nulls, "CHUNK", 1)
+    np.testing.assert_allclose(scores_of(nulls, kind, 0, 4), together, atol=1e-9)
