@@ -17,12 +17,15 @@ from tqdm import tqdm
 
 from interp.encoders.encoder import Encoder
 from interp.errors import InputError
+from interp.features.checks import bytes_per_image
 from interp.features.loading import PixelDataset, pixel_batches
 from interp.features.recording import RecordedShard, batches_of, joined, record_batch
 
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """A cluster that is started here reports to nobody, and keeps to itself what Ray mends by itself."""
 
+AHEAD = 4
+"""Blocks for each actor that may wait on their way."""
 ROW, PATH, PIXELS, FACTS = "row", "path", "pixels", "facts"
 """Columns that travel: a row's number, the name of its file, its pixels, and what the file said as JSON."""
 
@@ -41,7 +44,8 @@ def record_with_ray(
     A shard is one block of Ray Data. It is decoded by one actor, in a guarded process of its own, and encoded by
     another in batches of the same composition and with as many threads as here, so that a cluster of the same
     processors gives the same bytes. Every actor loads the encoder once. Where a worker is killed, Ray does its
-    blocks again. Ray Data holds back decoding while blocks wait to be encoded, and encoding while they wait here.
+    blocks again. Ray Data holds decoding and encoding back while `AHEAD` blocks for each actor wait, however many
+    images there are.
 
     Ray's own conventions say which cluster: the one that this process is connected to already, else RAY_ADDRESS,
     else one that runs on this machine, else one that is started here and ended afterwards. Every machine needs
@@ -64,35 +68,39 @@ def record_with_ray(
         raise InputError(
             f"engine 'ray' decodes in actors and got workers={workers}; give 1 or more, or leave it out"
         )
-    with _cluster() as ray, _quiet(ray):
+    longest = max(map(len, shards.values()))
+    block = longest * (dataset.blank.nbytes + bytes_per_image(encoder, "float32"))
+    with _cluster() as ray:
         room = share_out(ray.cluster_resources(), workers, torch.get_num_threads(), on_gpu=_on_gpu(encoder))
-        decoding = (dataset.preprocessing, dataset.equalize, dataset.views, batch_size, timeout)
-        encoding = (ray.put(_to_ship(encoder)), room.gpus > 0, torch.get_num_threads(), batch_size)
-        blocks = (
-            ray.data.from_arrow([_named(dataset, rows) for rows in shards.values()])
-            .map_batches(
-                _Decoding,
-                fn_constructor_args=decoding,
-                batch_size=None,
-                compute=ray.data.ActorPoolStrategy(size=room.decoders),
-                num_cpus=room.decoder_cpus,
+        window = AHEAD * block * (room.decoders + room.encoders)
+        with _settings(ray, window):
+            decoding = (dataset.preprocessing, dataset.equalize, dataset.views, batch_size, timeout)
+            encoding = (ray.put(_to_ship(encoder)), room.gpus > 0, torch.get_num_threads(), batch_size)
+            blocks = (
+                ray.data.from_arrow([_named(dataset, rows) for rows in shards.values()])
+                .map_batches(
+                    _Decoding,
+                    fn_constructor_args=decoding,
+                    batch_size=None,
+                    compute=ray.data.ActorPoolStrategy(size=room.decoders),
+                    num_cpus=room.decoder_cpus,
+                )
+                .map_batches(
+                    _Encoding,
+                    fn_constructor_args=encoding,
+                    batch_size=longest,
+                    compute=ray.data.ActorPoolStrategy(size=room.encoders),
+                    num_cpus=room.encoder_cpus,
+                    num_gpus=room.gpus,
+                )
+                .iter_batches(batch_size=None, batch_format="numpy")
             )
-            .map_batches(
-                _Encoding,
-                fn_constructor_args=encoding,
-                batch_size=max(map(len, shards.values())),
-                compute=ray.data.ActorPoolStrategy(size=room.encoders),
-                num_cpus=room.encoder_cpus,
-                num_gpus=room.gpus,
-            )
-            .iter_batches(batch_size=None, batch_format="numpy")
-        )
-        for (number, rows), block in zip(shards.items(), blocks, strict=True):
-            if not np.array_equal(block.pop(ROW), rows):
-                raise RuntimeError(f"Ray Data gave other rows than those of shard {number}")
-            facts = [json.loads(text) for text in block.pop(FACTS)]
-            bar.update(len(rows))
-            yield number, block, facts
+            for (number, rows), arrays in zip(shards.items(), blocks, strict=True):
+                if not np.array_equal(arrays.pop(ROW), rows):
+                    raise RuntimeError(f"Ray Data gave other rows than those of shard {number}")
+                facts = [json.loads(text) for text in arrays.pop(FACTS)]
+                bar.update(len(rows))
+                yield number, arrays, facts
 
 
 class _Decoding:
@@ -104,12 +112,13 @@ class _Decoding:
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         views = self._options[2]
-        skipped = (
-            int(block[ROW][0]) % views.number if views else 0
-        )  # views before the first one of this shard
+        first = int(block[ROW][0])
+        elsewhere = (
+            first % views.number if views else 0
+        )  # views of the first image that the shard before this has
         paths = [os.fsdecode(name) for name in block[PATH]]
-        dataset = PixelDataset([paths[0]] * skipped + paths, *self._options)
-        batches = batches_of(range(skipped, len(dataset)), self._batch_size)
+        dataset = PixelDataset([paths[0]] * elsewhere + paths, *self._options)
+        batches = batches_of(range(elsewhere, len(dataset)), self._batch_size)
         with closing(pixel_batches(dataset, batches, 1, timeout=self._timeout)) as loaded:
             pixels, facts = zip(*((batch.pixels.numpy(), batch.facts) for batch in loaded), strict=True)
         texts = [json.dumps(fact) for some in facts for fact in some]
@@ -221,10 +230,13 @@ def _cluster() -> Iterator[Any]:
 
 
 @contextmanager
-def _quiet(ray: Any) -> Iterator[None]:
-    """Blocks in their order and never split; no bars or announcements, but errors."""
+def _settings(ray: Any, window: int) -> Iterator[None]:
+    """Blocks in their order, never split, within a window of bytes; no bars or announcements, but errors."""
     context = ray.data.DataContext.get_current().copy()
-    context.execution_options.preserve_order = True
+    options = context.execution_options
+    options.preserve_order = True
+    limit = ray.data.ExecutionResources.for_limits(object_store_memory=window)
+    options.resource_limits = options.resource_limits.min(limit)
     context.target_max_block_size = None
     context.enable_progress_bars = False
     context.print_on_execution_start = False

@@ -1,0 +1,118 @@
+"""What memory an extraction through Ray takes at most, at several numbers of images: it should not grow with them.
+
+    python experiments/measure_ray_memory.py --images 10000 100000
+
+Draws 1,000 images of 12 × 12 pixels, gives them as many names as asked for, and looks at them with a tiny random
+encoder on a cluster that is started on this machine. Prints a table and writes ray_memory.csv into --out. Reads /proc.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tyro
+from PIL import Image
+
+DRAWN = 1000
+EVERY = 0.5  # seconds between two looks
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure."""
+
+    images: tuple[int, ...] = (10_000, 100_000)
+    """Numbers of images, one run each."""
+    out: Path = Path("runs/ray_memory")
+    """Folder for the table."""
+    workers: int = 1
+    """Decoding actors."""
+
+
+def name_images(folder: Path, count: int) -> Path:
+    """Write a manifest of `count` names for at most 1,000 different files; returns it."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    names = [f"{i:07d}.png" for i in range(count)]
+    for i, name in enumerate(names):
+        if i < DRAWN:
+            Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)).save(folder / name)
+        else:
+            os.link(folder / names[i % DRAWN], folder / name)
+    labels = np.where(np.arange(count) % 2, "fake", "real")
+    pd.DataFrame({"path": names, "label": labels}).to_csv(folder / "manifest.csv", index=False)
+    return folder / "manifest.csv"
+
+
+def look(manifest: Path, out: Path, workers: int) -> None:
+    """One extraction, in a process of its own."""
+    from interp.demo import demo_encoder
+    from interp.features.extract import extract
+    from interp.images.image_set import ImageSet
+
+    extract(ImageSet.open(manifest), demo_encoder(), out, engine="ray", workers=workers, progress=False)
+
+
+def peaks(process: int, seen: dict[str, float]) -> None:
+    """Raise what was seen to what a process and all that it started hold now, in MB."""
+    parents = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines())
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except (OSError, ValueError):  # it ended meanwhile
+            continue
+        parents[int(folder.name)] = int(status["PPid"]), command, status
+    for number, (_, command, status) in parents.items():
+        above = number
+        while above in parents and above != process:
+            above = parents[above][0]
+        who = part_of(command, number == process)
+        if above != process or who is None or "RssAnon" not in status:
+            continue
+        field = "RssShmem" if who == "object store" else "RssAnon"  # pages of the object store count once
+        seen[who] = max(seen[who], int(status[field].split()[0]) / 1024)
+
+
+def part_of(command: str, driver: bool) -> str | None:
+    """What a process is called in the table."""
+    if driver:
+        return "driver"
+    names = {"_Decoding": "decoding", "_Encoding": "encoding", "/raylet/raylet ": "object store"}
+    return next((name for part, name in names.items() if part in command), None)
+
+
+def measure(settings: Settings) -> pd.DataFrame:
+    """A row for each number of images: the largest process of each kind, MB, and images/s."""
+    rows = []
+    for count in settings.images:
+        with tempfile.TemporaryDirectory() as folder:
+            manifest = name_images(Path(folder) / "images", count)
+            seen: dict[str, float] = defaultdict(float)
+            arguments = (manifest, Path(folder) / "store", settings.workers)
+            process = multiprocessing.get_context("spawn").Process(target=look, args=arguments)
+            start = time.perf_counter()
+            process.start()
+            while process.is_alive():
+                peaks(process.pid or 0, seen)
+                time.sleep(EVERY)
+            if process.exitcode:
+                raise SystemExit(f"the extraction of {count} images ended with {process.exitcode}")
+            rows.append({"images": count, **seen, "seconds": time.perf_counter() - start})
+    return pd.DataFrame(rows).round(1)
+
+
+if __name__ == "__main__":
+    chosen = tyro.cli(Settings, description=__doc__)
+    table = measure(chosen)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    table.to_csv(chosen.out / "ray_memory.csv", index=False)
+    print(table.to_string(index=False))
