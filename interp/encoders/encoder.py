@@ -6,7 +6,7 @@ import copy
 import hashlib
 import inspect
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from interp.encoders.families import Family
 from interp.encoders.family import find_parts
 from interp.encoders.last_block import class_token_alone, reads_class_token_alone
 from interp.encoders.layout import HeadLayout
+from interp.encoders.onednn import LinearsByOneDNN, has_linears
 from interp.encoders.readout import Decomposition, Readout
 from interp.encoders.recorder import HeadRecord, HeadRecorder
 from interp.errors import InputError, unknown_name
@@ -29,8 +30,9 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 DTYPES |= {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LARGEST_DEVIATION = {torch.float16: 5e-3, torch.bfloat16: 3e-2}
 """Largest relative distance to the float32 embedding at which a low-precision run is allowed."""
-LARGEST_FAST_ERROR = 1e-5
-"""Largest relative distance in float32 between passes with and without the rest of the last block."""
+LAST_BLOCK, LINEARS = "last block for the class token alone", "linear layers by oneDNN"
+LARGEST_SHORTCUT_ERROR = 1e-5
+"""Largest relative distance in float32 between what is recorded with and without a shortcut."""
 
 
 class Encoder:
@@ -54,13 +56,14 @@ class Encoder:
         family: names of the parts, for a model of your own.
         device, dtype: where and in which precision to run.
         reload: makes the float32 model again, for checking a low-precision one against it.
-        fast: compute the last block for the class token alone, where the model allows it. What is recorded differs by
-            rounding (about 1e-7 in float32) and no longer bit for bit from the plain pass, so a store made with it
-            has another key; elsewhere nothing changes.
+        fast: take shortcuts where the model and the machine allow them: the last block is computed for the class
+            token alone, and float32 linear layers on a CPU by oneDNN. What is recorded then differs from the plain
+            pass by rounding (about 1e-6 in float32), so that a store made with shortcuts has a key that names them.
+            Where none is found, the pass and the key are the plain ones.
 
     Attributes:
-        fast: whether passes take that shorter way: asked for, known to be right by the model's structure, and found
-            right on two random images.
+        shortcuts: those that are taken: asked for, allowed by the model's structure, and found right on two random
+            images. Where somebody else listens to the last block, it is computed for every token all the same.
     """
 
     def __init__(
@@ -87,8 +90,7 @@ class Encoder:
             self._reload = reload or (lambda: exact)
         self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
         self.recorder = HeadRecorder(self.model, family)
-        self.fast = False
-        self.fast = fast and self._allows_fast()
+        self.shortcuts = self._find_shortcuts() if fast else ()
 
     @property
     def family(self) -> str:
@@ -122,7 +124,7 @@ class Encoder:
                 "dtype": str(self.dtype).removeprefix("torch."),
             },
             "preprocessing": self.preprocessing.spec(),
-            **({"pass": "last block for the class token alone"} if self.fast else {}),
+            **({"pass": ", ".join(self.shortcuts)} if self.shortcuts else {}),
         }
 
     def pixel_values(self, images: Sequence[Image.Image]) -> torch.Tensor:
@@ -133,32 +135,38 @@ class Encoder:
     @torch.inference_mode()
     def record(self, pixel_values: torch.Tensor) -> HeadRecord:
         """One pass over (n, 3, H, W) normalised pixel values; what it left at the image's token."""
-        return self._record(pixel_values, self.fast and reads_class_token_alone(self.recorder.parts))
+        return self._record(pixel_values, self.shortcuts)
 
-    def _record(self, pixel_values: torch.Tensor, alone: bool) -> HeadRecord:
-        last_block = class_token_alone(self.recorder.parts) if alone else nullcontext()
-        with self.recorder as recorder, last_block:
+    def _record(self, pixel_values: torch.Tensor, shortcuts: Sequence[str]) -> HeadRecord:
+        parts = self.recorder.parts
+        alone = LAST_BLOCK in shortcuts and reads_class_token_alone(parts)
+        with ExitStack() as contexts:
+            recorder = contexts.enter_context(self.recorder)
+            if alone:
+                contexts.enter_context(class_token_alone(parts))
+            if LINEARS in shortcuts:
+                contexts.enter_context(LinearsByOneDNN())
             _look(self.model, pixel_values.to(self.device, self.dtype))
             return recorder.take()
 
     @torch.inference_mode()
-    def _allows_fast(self) -> bool:
-        """Whether the last block can work for the class token alone; a model of one's own may mix tokens anywhere."""
-        shape = self.preprocessing.crop or self.preprocessing.resize
-        if not isinstance(shape, tuple) or not reads_class_token_alone(self.recorder.parts):
-            return False
+    def _find_shortcuts(self) -> tuple[str, ...]:
+        """The shortcuts that the structure allows and that prove right on two random images."""
+        shape, found = self.preprocessing.crop or self.preprocessing.resize, []
+        possible = [LAST_BLOCK] if reads_class_token_alone(self.recorder.parts) else []
+        possible += [LINEARS] if has_linears(self.device, self.dtype) else []
+        if not possible or not isinstance(shape, tuple):
+            return ()
         pixels = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
-        whole = self._record(pixels, alone=False)
-        try:
-            alone = self._record(pixels, alone=True)
-        except (RuntimeError, TypeError, ValueError):  # its modules do not take fewer tokens
-            return False
-        pairs = [
-            (getattr(alone, name), getattr(whole, name))
-            for name in ("embedding", "head_values", "mlp_values")
-        ]
-        errors = [float((a - b).float().norm() / b.float().norm()) for a, b in pairs]
-        return max(errors) <= LARGEST_DEVIATION.get(self.dtype, LARGEST_FAST_ERROR)
+        plain = self._record(pixels, ())
+        for shortcut in possible:
+            try:
+                short = self._record(pixels, [shortcut])
+            except (RuntimeError, TypeError, ValueError):  # a module does not take fewer tokens
+                continue
+            if _distance(short, plain) <= LARGEST_DEVIATION.get(self.dtype, LARGEST_SHORTCUT_ERROR):
+                found.append(shortcut)
+        return tuple(found)
 
     def decompose(self, pixel_values: torch.Tensor, centering: str = "own") -> Decomposition:
         """The embeddings of (n, 3, H, W) pixel values as a sum of heads, MLPs, first residual and bias.
@@ -183,7 +191,7 @@ class Encoder:
         return (
             f"Encoder({self.name!r}, {kind}, {shape.layers} layers × {shape.heads} heads × "
             f"{shape.width}, embedding {self.width}, {self.provenance['encoder']['dtype']} on {self.device}"
-            f"{', last block for the class token alone' if self.fast else ''})"
+            f"{''.join(f', {shortcut}' for shortcut in self.shortcuts)})"
         )
 
 
@@ -202,6 +210,16 @@ def _look(model: nn.Module, pixel_values: torch.Tensor) -> None:
             "run the model yourself inside interp.HeadRecorder"
         )
     call(pixel_values=pixel_values) if by_name else call(pixel_values)  # type: ignore[operator]
+
+
+def _distance(ours: HeadRecord, theirs: HeadRecord) -> float:
+    """Largest relative distance of an array of two records, means aside, which may be 0."""
+    pairs = [
+        (getattr(ours, n).float(), v.float())
+        for n, v in vars(theirs).items()
+        if n not in ("norm_mean", "first")
+    ]
+    return max(float((a - b).norm() / b.norm().clamp_min(1e-12)) for a, b in pairs)
 
 
 def hash_weights(model: nn.Module) -> str:

@@ -83,7 +83,7 @@ def load_encoder(
         revision: commit, tag or branch of a hub repository.
         family: names of the parts, where they are not the known ones: another pooling of a known family, or
             a model that `transformers.AutoModel` loads and that is not known here.
-        fast: compute the last block for the class token alone where that is possible; see `Encoder`.
+        fast: take shortcuts that change no more than the last bits; see `Encoder`.
 
     Raises:
         InputError: the encoder cannot be loaded, is of another family, lacks weights, or its config

@@ -7,7 +7,7 @@ import tiny_models
 import torch
 from torch import nn
 
-from interp.encoders.encoder import Encoder
+from interp.encoders.encoder import LAST_BLOCK, Encoder
 from interp.encoders.family import Family
 from interp.encoders.last_block import class_token_alone, reads_class_token_alone
 from interp.encoders.pruning import pruned
@@ -17,6 +17,11 @@ from interp.images.preprocess import Preprocessing
 
 ALONE = [*tiny_models.CLASS_TOKEN, "timm-token", "timm-unscaled", "open-clip", "torchvision"]
 """Every family that reads its class token; the others keep the plain pass."""
+
+
+@pytest.fixture(autouse=True)
+def no_other_shortcut(monkeypatch):
+    monkeypatch.setattr("interp.encoders.encoder.has_linears", lambda *_: False)
 
 
 def encoder(model: nn.Module, fast: bool = True, **more) -> Encoder:
@@ -33,13 +38,13 @@ def distance(ours: HeadRecord, theirs: HeadRecord) -> float:
 @pytest.mark.parametrize("name", tiny_models.FAMILIES)
 def test_the_record_is_the_plain_ones_up_to_rounding(name, pixels):
     plain, fast = encoder(tiny_models.make(name), fast=False), encoder(tiny_models.make(name))
-    assert fast.fast == (name in ALONE) and not plain.fast
+    assert fast.shortcuts == ((LAST_BLOCK,) if name in ALONE else ()) and not plain.shortcuts
     ours, theirs = fast.record(pixels), plain.record(pixels)
-    if fast.fast:
+    if fast.shortcuts:
         assert distance(ours, theirs) <= 1e-6
         assert fast.decompose(pixels).error().max() <= 1e-5
-        assert fast.provenance == {**plain.provenance, "pass": "last block for the class token alone"}
-        assert repr(fast) == repr(plain)[:-1] + ", last block for the class token alone)"
+        assert fast.provenance == {**plain.provenance, "pass": LAST_BLOCK}
+        assert repr(fast) == repr(plain)[:-1] + f", {LAST_BLOCK})"
     else:
         assert all(torch.equal(getattr(ours, key), value) for key, value in vars(theirs).items())
         assert fast.provenance == plain.provenance and repr(fast) == repr(plain)
@@ -92,7 +97,7 @@ def test_the_model_is_left_as_it_was_after_use_and_after_an_exception(any_model,
 @pytest.mark.parametrize("name", ["clip-gelu", "dinov3", "timm-token", "open-clip"])
 def test_who_listens_to_the_last_block_gets_every_token(name, pixels):
     plain, fast = encoder(tiny_models.make(name), fast=False), encoder(tiny_models.make(name))
-    assert fast.fast
+    assert fast.shortcuts
     assert torch.equal(every_token(fast, pixels), every_token(plain, pixels))
     assert torch.equal(record_tokens(fast, pixels)[1].weights, record_tokens(plain, pixels)[1].weights)
     for heads in (["L3.H1"], ["L0.H2"]):
@@ -107,14 +112,14 @@ def test_either_attention_of_transformers(name, attention, pixels):
     model.set_attn_implementation(attention)  # type: ignore[operator]
     plain = encoder(model, fast=False).record(pixels)
     fast = encoder(model)
-    assert fast.fast and distance(fast.record(pixels), plain) <= 1e-6
+    assert fast.shortcuts and distance(fast.record(pixels), plain) <= 1e-6
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_low_precision_differs_by_its_own_rounding(dtype, pixels):
     plain = encoder(tiny_models.make("clip-gelu"), fast=False, dtype=dtype)
     fast = encoder(tiny_models.make("clip-gelu"), dtype=dtype)
-    assert fast.fast
+    assert fast.shortcuts
     ours, theirs = fast.record(pixels).embedding, plain.record(pixels).embedding
     assert (ours - theirs).norm() / theirs.norm() < (3e-2 if dtype == "bfloat16" else 5e-3)
 
@@ -170,5 +175,5 @@ def test_a_model_of_ones_own_whose_tokens_need_each_other_keeps_the_plain_pass(k
     torch.manual_seed(0)
     own = Family("own", "OwnViT", "OwnBlock", "MultiheadAttention", "out_proj", kind.__name__, "norm")
     found = encoder(OwnViT().eval(), family=own)
-    assert reads_class_token_alone(found.recorder.parts) and not found.fast
+    assert reads_class_token_alone(found.recorder.parts) and not found.shortcuts
     assert found.decompose(pixels).error().max() <= 1e-5
