@@ -12,8 +12,8 @@ import pandas as pd
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
+from interp.analysis.batched_logistic import BatchedLogisticRegression
 from interp.analysis.closed_form import RidgeProbes
-from interp.analysis.logistic import balanced_weights, fit_logistic
 from interp.analysis.strength import mean_auc
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError, unknown_name
@@ -63,6 +63,7 @@ def rank_heads(
     C: float = PROBE_C,
     probe: str = "logistic",
     top: int | None = None,
+    device: str | None = None,
     progress: bool = True,
 ) -> HeadRanking:
     """Fit a probe on each head's columns alone, on train rows; score it on select rows. Test rows are not read.
@@ -77,6 +78,7 @@ def rank_heads(
         probe: "logistic", solved to convergence, or "ridge", its first step: linear discriminant analysis in closed
             form from moments computed once per generator (`interp.analysis.closed_form`), much faster.
         top: how many heads count as top for `stability`; by default an eighth of them.
+        device: where probes are fitted, such as "cuda"; by default the CPU.
         progress: show a bar.
 
     Raises:
@@ -90,13 +92,16 @@ def rank_heads(
     top = max(1, layout.n_heads // 8) if top is None else top
     if probe not in PROBES:
         raise unknown_name("probe", probe, PROBES)
-    ridge = RidgeProbes(X, y, layout, generator, C) if probe == "ridge" else None
+    ridge = RidgeProbes(X, y, layout, generator, C, device) if probe == "ridge" else None
     frames: dict[int, pd.DataFrame] = {}
     with tqdm(total=len(splits), desc="rank heads", unit="split", disable=not progress) as bar:
         for alike in _same_train(splits):
             train = splits[alike[0]].train
             rows = np.unique(np.concatenate([part for i in alike for part in _scored(splits[i])]))
-            scores = ridge.scores(train, rows) if ridge else probe_scores(X, y, layout, train, rows, C=C)
+            if ridge is not None:
+                scores = ridge.scores(train, rows)
+            else:
+                scores = probe_scores(X, y, layout, train, rows, C=C, device=device)
             for i in alike:
                 chosen, held = (scores[np.searchsorted(rows, part)] for part in _scored(splits[i]))
                 frames[i] = _split_aucs(splits[i], chosen, held, y, generator, layout)
@@ -149,6 +154,7 @@ def probe_scores(
     *,
     C: float = PROBE_C,
     chunk: int = 64,
+    device: str | None = None,
 ) -> np.ndarray:
     """Scores of one probe for each head, fitted on its own columns of the train rows.
 
@@ -157,20 +163,21 @@ def probe_scores(
         train, rows: positions to fit on and to score.
         C: inverse strength of the penalty.
         chunk: heads fitted at once.
+        device: where to fit; by default the CPU.
 
     Returns:
         (rows, heads) float64, in log-odds.
     """
     found = np.empty((len(rows), layout.n_heads))
-    weights = balanced_weights(y[train])
+    probes = BatchedLogisticRegression(C, class_weight="balanced", device=device)
     for start in range(0, layout.n_heads, chunk):
-        heads = range(start, min(start + chunk, layout.n_heads))
-        columns = slice(heads[0] * layout.width, (heads[-1] + 1) * layout.width)
-        fitted, scored = standardised(X[train, columns], X[rows, columns])
-        fitted = fitted.reshape(len(train), len(heads), layout.width).transpose(1, 0, 2)
-        scored = scored.reshape(len(rows), len(heads), layout.width)
-        coef, intercept = fit_logistic(fitted, y[train], C, weights)
-        found[:, heads] = np.einsum("nhd,hd->nh", scored, coef) + intercept
+        stop = min(start + chunk, layout.n_heads)
+        columns = slice(start * layout.width, stop * layout.width)
+        fitted, scored = (
+            X[part, columns].reshape(len(part), stop - start, layout.width).transpose(1, 0, 2)
+            for part in (train, rows)
+        )
+        found[:, start:stop] = probes.fit(fitted, y[train]).decision_function(scored).T
     return found
 
 
