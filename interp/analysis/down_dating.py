@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from interp.analysis.weighted_auc import weighted_auc
+
 TINY = 1e-12
 
 
@@ -83,17 +85,7 @@ class State:
             return -(softplus(signed * scale[..., None]) @ self.share[..., None])[..., 0]
         if score == "squared_error":
             return -((1 + signed).square() @ self.share[..., None])[..., 0]
-        order = self.sign.argsort(dim=1, stable=True)
-        real = int((self.sign[0] < 0).sum())
-        reals, fakes = signed.take_along_dim(order[:, None], 2).split([real, order.shape[1] - real], 2)
-        of_real, of_fakes = self.share.gather(1, order).split([real, order.shape[1] - real], 1)
-        reals, rank = reals.sort(2)
-        below = of_real[:, None].expand_as(rank).gather(2, rank).cumsum(2)
-        below = torch.cat([torch.zeros_like(below[..., :1]), below], 2)
-        low, high = (
-            below.gather(2, torch.searchsorted(reals, -fakes.contiguous(), side=s)) for s in ("left", "right")
-        )
-        return ((low + high) @ of_fakes[..., None])[..., 0] / (2 * of_real.sum(1) * of_fakes.sum(1))[:, None]
+        return weighted_auc(-self.sign[:, None] * signed, self.sign > 0, self.share)
 
     def remove(self, chosen: Tensor) -> Tensor:
         """Take one coordinate out of each problem; returns their names."""
