@@ -100,11 +100,14 @@ class _OneRow(TorchFunctionMode):
 
 
 def _first_token(_: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
-    """The call of a module with the first of its (n, tokens, D) alone."""
+    """The call of a module with the first of its (n, tokens, D) alone.
+
+    As one block of memory: behind a view torch multiplies image by image, with a copy of the weight for each.
+    """
     if args:
-        return (args[0][:, :1], *args[1:]), kwargs
+        return (args[0][:, :1].contiguous(), *args[1:]), kwargs
     name = next(iter(kwargs))
-    return args, {**kwargs, name: kwargs[name][:, :1]}
+    return args, {**kwargs, name: kwargs[name][:, :1].contiguous()}
 
 
 def _one_query(attention: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
@@ -121,7 +124,7 @@ def _one_row_for_all(query: nn.Module) -> list[Any]:
     def narrow(_: nn.Module, args: tuple) -> tuple:
         nonlocal tokens
         tokens = args[0].shape[1]
-        return (args[0][:, :1], *args[1:])
+        return (args[0][:, :1].contiguous(), *args[1:])
 
     def widen(_: nn.Module, args: tuple, output: torch.Tensor) -> torch.Tensor:
         return output.expand(-1, tokens, -1)

@@ -25,11 +25,10 @@ class LinearsByOneDNN(TorchFunctionMode):
     True
     """
 
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if func is F.linear and not kwargs:
-            x, weight, bias = (*args, None)[:3]
-            if _can_take(x, weight, bias):
-                return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: dict | None = None) -> Any:
+        if func is F.linear and not kwargs and _can_take(args):
+            bias = args[2] if len(args) > 2 else None
+            return torch.ops.mkldnn._linear_pointwise(args[0], args[1], bias, "none", [], "")
         return func(*args, **(kwargs or {}))
 
 
@@ -43,6 +42,6 @@ def has_linears(device: torch.device, dtype: torch.dtype) -> bool:
     )
 
 
-def _can_take(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> bool:
-    plain = all(t is None or (t.dtype == torch.float32 and t.device.type == "cpu") for t in (x, weight, bias))
-    return plain and x.ndim > 1 and x.numel() > 0 and not torch.is_grad_enabled()
+def _can_take(args: tuple[Any, ...]) -> bool:
+    plain = all(t is None or (t.dtype == torch.float32 and t.device.type == "cpu") for t in args)
+    return plain and args[0].ndim > 1 and args[0].numel() > 0 and not torch.is_grad_enabled()
