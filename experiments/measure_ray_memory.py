@@ -3,7 +3,8 @@
     python experiments/measure_ray_memory.py --images 10000 100000
 
 Draws 1,000 images of 12 × 12 pixels, gives them as many names as asked for, and looks at them with a tiny random
-encoder on a cluster that is started on this machine. Prints a table and writes ray_memory.csv into --out. Reads /proc.
+encoder on a cluster that is started on this machine. Prints a table and writes ray_memory.csv into --out. Reads /proc
+and /dev/shm, so let nothing else use much shared memory meanwhile.
 """
 
 from __future__ import annotations
@@ -62,36 +63,33 @@ def look(manifest: Path, out: Path, workers: int) -> None:
 
 
 def peaks(process: int, seen: dict[str, float]) -> None:
-    """Raise what was seen to what a process and all that it started hold now, in MB."""
-    parents = {}
+    """Raise what was seen to what a process and all that it started hold now, in MB; shared pages aside."""
+    found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             status = dict(line.split(":\t", 1) for line in (folder / "status").read_text().splitlines())
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except (OSError, ValueError):  # it ended meanwhile
             continue
-        parents[int(folder.name)] = int(status["PPid"]), command, status
-    for number, (_, command, status) in parents.items():
+        found[int(folder.name)] = int(status["PPid"]), command, int(status.get("RssAnon", "0").split()[0])
+    for number, (_, command, kilobytes) in found.items():
         above = number
-        while above in parents and above != process:
-            above = parents[above][0]
-        who = part_of(command, number == process)
-        if above != process or who is None or "RssAnon" not in status:
-            continue
-        field = "RssShmem" if who == "object store" else "RssAnon"  # pages of the object store count once
-        seen[who] = max(seen[who], int(status[field].split()[0]) / 1024)
+        while above in found and above != process:
+            above = found[above][0]
+        names = {"_Decoding": "decoding", "_Encoding": "encoding", "": "driver" if number == process else ""}
+        who = next(name for part, name in names.items() if part in command)
+        if who and above == process:
+            seen[who] = max(seen[who], kilobytes / 1024)
 
 
-def part_of(command: str, driver: bool) -> str | None:
-    """What a process is called in the table."""
-    if driver:
-        return "driver"
-    names = {"_Decoding": "decoding", "_Encoding": "encoding", "/raylet/raylet ": "object store"}
-    return next((name for part, name in names.items() if part in command), None)
+def shared_memory() -> float:
+    """MB taken in the folder where Ray's object store keeps its blocks, of whatever program."""
+    found = os.statvfs("/dev/shm")
+    return (found.f_blocks - found.f_bfree) * found.f_frsize / 2**20
 
 
 def measure(settings: Settings) -> pd.DataFrame:
-    """A row for each number of images: the largest process of each kind, MB, and images/s."""
+    """A row for each number of images: the largest process of each kind and the object store, MB; seconds."""
     rows = []
     for count in settings.images:
         with tempfile.TemporaryDirectory() as folder:
@@ -99,10 +97,11 @@ def measure(settings: Settings) -> pd.DataFrame:
             seen: dict[str, float] = defaultdict(float)
             arguments = (manifest, Path(folder) / "store", settings.workers)
             process = multiprocessing.get_context("spawn").Process(target=look, args=arguments)
-            start = time.perf_counter()
+            start, before = time.perf_counter(), shared_memory()
             process.start()
             while process.is_alive():
                 peaks(process.pid or 0, seen)
+                seen["object store"] = max(seen["object store"], shared_memory() - before)
                 time.sleep(EVERY)
             if process.exitcode:
                 raise SystemExit(f"the extraction of {count} images ended with {process.exitcode}")
