@@ -7,7 +7,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,6 +31,7 @@ DTYPES |= {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LARGEST_DEVIATION = {torch.float16: 5e-3, torch.bfloat16: 3e-2}
 """Largest relative distance to the float32 embedding at which a low-precision run is allowed."""
 LAST_BLOCK, LINEARS = "last block for the class token alone", "linear layers by oneDNN"
+COMPILED = "compiled"
 LARGEST_SHORTCUT_ERROR = 1e-5
 """Largest relative distance in float32 between what is recorded with and without a shortcut."""
 
@@ -60,6 +61,8 @@ class Encoder:
             token alone, and float32 linear layers on a CPU by oneDNN. What is recorded then differs from the plain
             pass by rounding (about 1e-6 in float32), so that a store made with shortcuts has a key that names them.
             Where none is found, the pass and the key are the plain ones.
+        compile: one more shortcut: the pass goes through `torch.compile`, on a GPU with CUDA graphs. It takes a
+            compiler and, for each batch size, up to minutes at the first pass.
 
     Attributes:
         shortcuts: those that are taken: asked for, allowed by the model's structure, and found right on two random
@@ -78,6 +81,7 @@ class Encoder:
         dtype: str | torch.dtype = "float32",
         reload: Callable[[], nn.Module] | None = None,
         fast: bool = False,
+        compile: bool = False,
     ):
         self.name, self.revision, self.preprocessing = name, revision, preprocessing
         self.device, self.dtype = torch.device(device), as_dtype(dtype)
@@ -90,7 +94,8 @@ class Encoder:
             self._reload = reload or (lambda: exact)
         self.model = model.eval().requires_grad_(False).to(self.device, self.dtype)
         self.recorder = HeadRecorder(self.model, family)
-        self.shortcuts = self._find_shortcuts() if fast else ()
+        self._compiled: Callable[[torch.Tensor], object] | None = None
+        self.shortcuts = self._find_shortcuts(fast, compile)
 
     @property
     def family(self) -> str:
@@ -140,33 +145,51 @@ class Encoder:
     def _record(self, pixel_values: torch.Tensor, shortcuts: Sequence[str]) -> HeadRecord:
         parts = self.recorder.parts
         alone = LAST_BLOCK in shortcuts and reads_class_token_alone(parts)
+        heard = any(
+            m._forward_hooks or m._forward_pre_hooks for m in self.model.modules()
+        )  # compiled code hears none
         with ExitStack() as contexts:
             recorder = contexts.enter_context(self.recorder)
             if alone:
                 contexts.enter_context(class_token_alone(parts))
             if LINEARS in shortcuts:
                 contexts.enter_context(LinearsByOneDNN())
-            _look(self.model, pixel_values.to(self.device, self.dtype))
+            look = self._compile() if COMPILED in shortcuts and not heard else partial(_look, self.model)
+            look(pixel_values.to(self.device, self.dtype))
             return recorder.take()
 
     @torch.inference_mode()
-    def _find_shortcuts(self) -> tuple[str, ...]:
+    def _find_shortcuts(self, fast: bool, compile: bool) -> tuple[str, ...]:
         """The shortcuts that the structure allows and that prove right on two random images."""
         shape, found = self.preprocessing.crop or self.preprocessing.resize, []
-        possible = [LAST_BLOCK] if reads_class_token_alone(self.recorder.parts) else []
-        possible += [LINEARS] if has_linears(self.device, self.dtype) else []
+        possible = [LAST_BLOCK] if fast and reads_class_token_alone(self.recorder.parts) else []
+        possible += [LINEARS] if fast and not compile and has_linears(self.device, self.dtype) else []
+        possible += [COMPILED] if compile else []
         if not possible or not isinstance(shape, tuple):
             return ()
         pixels = torch.randn(2, 3, *shape, generator=torch.Generator().manual_seed(0))
         plain = self._record(pixels, ())
         for shortcut in possible:
             try:
-                short = self._record(pixels, [shortcut])
-            except (RuntimeError, TypeError, ValueError):  # a module does not take fewer tokens
+                short = self._record(pixels, [*found, shortcut])
+            except (
+                RuntimeError,
+                TypeError,
+                ValueError,
+            ):  # a module does not take fewer tokens, or no compiler is there
                 continue
             if _distance(short, plain) <= LARGEST_DEVIATION.get(self.dtype, LARGEST_SHORTCUT_ERROR):
                 found.append(shortcut)
         return tuple(found)
+
+    def _compile(self) -> Callable[[torch.Tensor], object]:
+        if self._compiled is None:
+            mode = "reduce-overhead" if self.device.type == "cuda" else "default"
+            self._compiled = torch.compile(partial(_look, self.model), mode=mode)
+        return self._compiled
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_compiled": None}  # a copy, or another process, compiles for itself
 
     def decompose(self, pixel_values: torch.Tensor, centering: str = "own") -> Decomposition:
         """The embeddings of (n, 3, H, W) pixel values as a sum of heads, MLPs, first residual and bias.

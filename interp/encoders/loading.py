@@ -71,6 +71,7 @@ def load_encoder(
     revision: str | None = None,
     family: Family | None = None,
     fast: bool = False,
+    compile: bool = False,
 ) -> Encoder:
     """Load an image encoder: CLIP (OpenAI or OpenCLIP weights in `transformers` format), MetaCLIP 2, SigLIP,
     AIMv2, ViT, DeiT, BEiT, I-JEPA, MSN, DINOv2 or DINOv3.
@@ -83,7 +84,7 @@ def load_encoder(
         revision: commit, tag or branch of a hub repository.
         family: names of the parts, where they are not the known ones: another pooling of a known family, or
             a model that `transformers.AutoModel` loads and that is not known here.
-        fast: take shortcuts that change no more than the last bits; see `Encoder`.
+        fast, compile: take shortcuts that change no more than the last bits; see `Encoder`.
 
     Raises:
         InputError: the encoder cannot be loaded, is of another family, lacks weights, or its config
@@ -122,6 +123,7 @@ def load_encoder(
         dtype=dtype,
         reload=load if dtype not in ("float32", "fp32") else None,
         fast=fast,
+        compile=compile,
     )
 
 
