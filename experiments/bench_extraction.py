@@ -45,6 +45,8 @@ class Settings:
     """Precisions of the passes and of extraction."""
     device: str = "cpu"
     """Where the passes run."""
+    compile: bool = False
+    """Compile the recorded pass; the plain forward stays eager."""
     deit: Path | None = None
     """Folder of a DeiT-Tiny, timed from files; left out if absent."""
     clip: Path | None = None
@@ -68,7 +70,7 @@ def pairs(settings: Settings) -> Iterator[Pair]:
     for model in settings.models:
         for batch in settings.batches:
             for dtype in settings.dtypes:
-                yield recorded_pass(model, batch, dtype, settings.device)
+                yield recorded_pass(model, batch, dtype, settings.device, settings.compile)
     folders = [f for f in (settings.deit, settings.clip) if f is not None and f.is_dir()]
     if folders:
         with tempfile.TemporaryDirectory(prefix="interp-bench-") as drawn:
@@ -78,14 +80,15 @@ def pairs(settings: Settings) -> Iterator[Pair]:
                     yield from_files(folder, images, dtype)
 
 
-def recorded_pass(model: str, batch: int, dtype: str, device: str = "cpu") -> Pair:
+def recorded_pass(model: str, batch: int, dtype: str, device: str = "cpu", compile: bool = False) -> Pair:
     """A pass with every head recorded, the last block for the class token alone, against the model's plain forward."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
     shape: dict[str, Any] = VITS[model]
     config = CLIPVisionConfig(intermediate_size=4 * shape["hidden_size"], **shape)
     tower, preprocessing = CLIPVisionModelWithProjection(config), Preprocessing.clip()
-    encoder = Encoder(tower, preprocessing, name=model, device=device, dtype=dtype, fast=True)
+    options: dict[str, Any] = {"device": device, "dtype": dtype, "fast": True, "compile": compile}
+    encoder = Encoder(tower, preprocessing, name=model, **options)
     pixels = torch.randn(batch, 3, 224, 224).to(device, DTYPES[dtype])
 
     def recorded() -> None:
@@ -97,7 +100,8 @@ def recorded_pass(model: str, batch: int, dtype: str, device: str = "cpu") -> Pa
             encoder.model(pixel_values=pixels)
         _wait(device)
 
-    return f"{model}, batch {batch}, {dtype}, {device}: recorded pass against plain forward", recorded, plain
+    kind = "compiled recorded" if compile else "recorded"
+    return f"{model}, batch {batch}, {dtype}, {device}: {kind} pass against plain forward", recorded, plain
 
 
 class Files(torch.utils.data.Dataset):
