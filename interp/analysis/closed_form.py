@@ -126,6 +126,7 @@ class RidgeProbes:
         self.X, self.y, self.layout, self.generator = torch.from_numpy(X), y, layout, generator
         self.C, self.device = C, device
         self._known: dict[tuple[int, bytes], HeadMoments] = {}
+        self._last: tuple[tuple[int, bytes], Tensor] | None = None
 
     def scores(self, train: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Scores (rows, heads) of the probes fitted on the train rows, in log-odds."""
@@ -134,9 +135,17 @@ class RidgeProbes:
         real = self._sum(train[self.y[train] == 0], names[self.y[train] == 0])
         fake = self._sum(train[self.y[train] == 1], names[self.y[train] == 1])
         coef, intercept = ridge_probes(real, fake, self.C)
-        values = self._rows(rows).reshape(len(rows), self.layout.n_heads, -1)
-        found = torch.einsum("nhd,hd->nh", values, coef.to(values.dtype)) + intercept
-        return found.to(torch.float64).cpu().numpy()
+        heads = self._heads(rows)
+        found = (heads @ coef.to(heads.dtype)[..., None])[..., 0] + intercept[:, None]
+        return found.T.to(torch.float64).cpu().numpy()
+
+    def _heads(self, rows: np.ndarray) -> Tensor:
+        """(heads, rows, d); kept for the next train rows, which are often scored on the same ones."""
+        key = (len(rows), rows.tobytes())
+        if self._last is None or self._last[0] != key:
+            values = self._rows(rows).reshape(len(rows), self.layout.n_heads, self.layout.width)
+            self._last = (key, values.transpose(0, 1).contiguous())
+        return self._last[1]
 
     def _sum(self, rows: np.ndarray, names: np.ndarray) -> HeadMoments:
         parts = [self._moments(rows[names == name]) for name in np.unique(names)]
