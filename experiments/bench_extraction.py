@@ -1,7 +1,7 @@
 """Time the recorded pass against the model's plain forward, and extraction from files against a DataLoader.
 
-python experiments/bench_extraction.py --deit FOLDER --clip FOLDER
-OMP_NUM_THREADS=1 python experiments/bench_extraction.py --models --batches 8 --rounds 3
+python -m experiments.bench_extraction --deit FOLDER --clip FOLDER
+OMP_NUM_THREADS=1 python -m experiments.bench_extraction --models --batches 8 --rounds 3
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 import torch
 import tyro
 
-from experiments.bench import row
+from experiments import benchmark
+from experiments.benchmark import print_table
 from interp import ImageSet, Preprocessing, extract, load_encoder
 from interp.encoders.encoder import DTYPES, Encoder
 from interp.images.simulated import draw_simulated_set
@@ -59,10 +60,9 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Run every pair and print a Markdown table."""
-    print("| what | ours, s | theirs, s | ours ÷ theirs | lowest | highest |")
-    print("|---|---|---|---|---|---|")
-    for name, ours, theirs in pairs(settings):
-        print(row(name, ours, theirs, settings.rounds), flush=True)
+    print_table(
+        (benchmark.Pair(*given, device=settings.device) for given in pairs(settings)), settings.rounds
+    )
 
 
 def pairs(settings: Settings) -> Iterator[Pair]:
