@@ -191,9 +191,9 @@ def _on_gpu(encoder: Encoder) -> bool:
 
 
 def _to_ship(encoder: Encoder) -> Encoder:
-    """A copy for the actors: on the processor, and without the float32 model that checks need."""
+    """A copy for the actors: on the processor, without the float32 model that checks need or compiled code."""
     shipped = copy.copy(encoder)
-    shipped._reload = None
+    vars(shipped).update(_reload=None, _compiled=None)
     if encoder.device.type != "cpu":
         shipped = copy.deepcopy(shipped)
         shipped.model.to("cpu")
