@@ -102,9 +102,24 @@ def rank_heads(
                 scores = ridge.scores(train, rows)
             else:
                 scores = probe_scores(X, y, layout, train, rows, C=C, device=device)
+            own: dict[bytes, np.ndarray] = {}  # AUC in distribution, the same for many select generators
             for i in alike:
                 chosen, held = (scores[np.searchsorted(rows, part)] for part in _scored(splits[i]))
-                frames[i] = _split_aucs(splits[i], chosen, held, y, generator, layout)
+                photographs = y[splits[i].select] == 0
+                key = splits[i].select[photographs].tobytes() + splits[i].held_out.tobytes()
+                if key not in own:
+                    held_y = np.repeat([0, 1], [photographs.sum(), len(held)])
+                    own[key] = auc_columns(held_y, np.concatenate([chosen[photographs], held]))
+                frames[i] = pd.DataFrame(
+                    {
+                        "head": layout.names,
+                        "train": "+".join(splits[i].train_generators),
+                        "select": "+".join(splits[i].select_generators),
+                        "seed": splits[i].seed,
+                        "transfer_auc": mean_auc(y[splits[i].select], chosen, generator[splits[i].select]),
+                        "in_distribution_auc": own[key],
+                    }
+                )
                 bar.update()
     per_split = pd.concat([frames[i] for i in range(len(splits))], ignore_index=True)
     return HeadRanking(_summary(per_split, layout, top), per_split, _reliability(per_split))
@@ -120,29 +135,6 @@ def _same_train(splits: Sequence[Split]) -> list[list[int]]:
     for number, split in enumerate(splits):
         alike.setdefault(split.train.tobytes(), []).append(number)
     return list(alike.values())
-
-
-def _split_aucs(
-    split: Split,
-    chosen: np.ndarray,
-    held: np.ndarray,
-    y: np.ndarray,
-    generator: np.ndarray,
-    layout: HeadLayout,
-) -> pd.DataFrame:
-    """A row for each head, from scores (rows, heads) of the split's select and held-out rows."""
-    photographs = y[split.select] == 0
-    held_y = np.concatenate([np.zeros(photographs.sum()), np.ones(len(held))])
-    return pd.DataFrame(
-        {
-            "head": layout.names,
-            "train": "+".join(split.train_generators),
-            "select": "+".join(split.select_generators),
-            "seed": split.seed,
-            "transfer_auc": mean_auc(y[split.select], chosen, generator[split.select]),
-            "in_distribution_auc": auc_columns(held_y, np.concatenate([chosen[photographs], held])),
-        }
-    )
 
 
 def probe_scores(
