@@ -1,4 +1,4 @@
-"""The demo: the main job on a tiny random model and drawn images, for a look at the path without any download."""
+"""The demo: the main job with the CLIP inside the package on drawn images, a shortcut planted; no download."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ if TYPE_CHECKING:
     from interp.encoders.encoder import Encoder
     from interp.report.results import RunResult
 
+TRAIN = ("simulated-nearest", "simulated-spectral")
+SELECT = ("simulated-bicubic", "simulated-smooth")
+TEST = ("simulated-bilinear", "simulated-checkerboard", "simulated-diffusion", "simulated-no-sensor")
+CAST = 0.2
+
 NOTICE = (
-    "Demo: a tiny CLIP with random weights, made from a config, on simulated (drawn) images. "
-    "It shows the path and what it writes; its numbers say nothing about generated images."
+    "Demo: the small CLIP inside the package (64 pixels, for teaching) on simulated (drawn) images of eight simulated "
+    "generators. The images of the two that train carry a planted shortcut, a warm colour cast. It shows the path and "
+    "what it writes; its numbers say nothing about generated images."
 )
 
 
@@ -42,16 +48,22 @@ def demo_encoder() -> Encoder:
 
 def run_demo(out: str | Path = "demo") -> RunResult:
     """Draw images, run the main job on them, and write everything that a real run writes into `out`."""
+    from interp.encoders.loading import EMBEDDED, load_encoder
     from interp.images.simulated import draw_simulated_set
     from interp.main_job import run
     from interp.report.page import write_page
 
     print(NOTICE, flush=True)
     out = Path(out)
-    names = ("nearest", "checkerboard", "smooth", "diffusion", "palette", "no-sensor")  # a look needs no more
-    generators = [f"simulated-{name}" for name in names]
-    images = draw_simulated_set(out / "images", n_per_class=120, generators=generators)
-    result = run(images, demo_encoder(), out, min_train=100, seeds=2, nulls=10, resamples=500)
+    images = draw_simulated_set(
+        out / "images",
+        n_per_class=600,
+        generators=[*TRAIN, *SELECT, *TEST],
+        shortcut=CAST,
+        shortcut_generators=TRAIN,
+    )
+    parts = {"protocol": "by-hand", "train": TRAIN, "select": SELECT, "test": TEST}
+    result = run(images, load_encoder(EMBEDDED), out, **parts, seeds=3, nulls=20, resamples=500)
     page = write_page(result, out, title="Which heads transfer? The demo", notice=NOTICE, samples=images)
     print(f"A page that says what was found: {page}", flush=True)
     return result
