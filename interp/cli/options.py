@@ -21,7 +21,7 @@ class Looking:
     """How images are looked at."""
 
     encoder: str = "openai/clip-vit-large-patch14"
-    """Hub id or folder of the encoder."""
+    """Hub id or folder of the encoder; "embedded" is the small teaching CLIP inside the package."""
     equalize: str = "none"
     """Bring every image through one path first: SIDE:QUALITY (256:75) or common:SIDE:QUALITY (common:128:75)."""
     views: int | None = None
@@ -42,6 +42,10 @@ class Looking:
     """Images in one pass."""
     workers: int | None = None
     """Decoding processes; by default one for each core."""
+    fast: bool = False
+    """Compute the last block for the class token alone, and float32 layers by oneDNN; the last bits change."""
+    engine: Literal["local", "ray"] = "local"
+    """Where to decode and encode: this process, or a Ray cluster (RAY_ADDRESS, else one started here)."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +98,13 @@ def extract_store(images: Path, out: Path, looking: Looking) -> FeatureStore:
     )
     equalize = Equalize.parse(looking.equalize)
     refuse_folder(out)
-    encoder = load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype)
+    encoder = load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype, fast=looking.fast)
     options = {
         "views": looking.views,
         "batch_size": looking.batch_size,
         "workers": looking.workers,
         "store_dtype": looking.store_dtype,
+        "engine": looking.engine,
     }
     return extract(chosen, encoder, out, equalize=equalize, **options)
 
