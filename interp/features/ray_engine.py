@@ -129,7 +129,7 @@ class _Encoding:
     """Actor that turns the pixels of a shard into what the encoder's heads wrote."""
 
     def __init__(self, encoder: Any, gpu: bool, threads: int, batch_size: int):
-        import ray
+        import ray  # pyright: ignore[reportMissingImports]
 
         torch.set_num_threads(threads)
         self._encoder: Encoder = ray.get(encoder)
@@ -212,8 +212,8 @@ def _named(dataset: PixelDataset, rows: range) -> Any:
 def _cluster() -> Iterator[Any]:
     """Ray, connected to a cluster by its own conventions; what is connected or started here ends here."""
     try:
-        import ray
-        import ray.data
+        import ray  # pyright: ignore[reportMissingImports]
+        import ray.data  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise InputError(
             f"engine 'ray' needs Ray Data ({error}); run `pip install \"interp[ray]\"`, or use engine 'local'"
