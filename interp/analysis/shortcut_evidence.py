@@ -29,7 +29,6 @@ class Evidence(NamedTuple):
         told_low: one-sided lower bound of how far the first is above 0.5 or above the second, whichever is less.
         share: of the detector's margin on train rows, through the candidate's directions.
         kept, rest_kept: shares of what is promised that select rows keep, of this part and of the rest.
-        relief_low: one-sided lower bound of half the promise, on the scale of the rest, minus what is kept.
         excess_z, p_value: promised minus kept, on that scale, over the spread of the same for shuffled statistics;
             and the share of shuffles whose largest candidate reaches it.
         gain, gain_low, gain_high: AUC on select rows that erasing it gains, with its 95 % interval.
@@ -42,7 +41,6 @@ class Evidence(NamedTuple):
     share: float
     kept: float
     rest_kept: float
-    relief_low: float
     excess_z: float
     p_value: float
     gain: float
@@ -51,9 +49,9 @@ class Evidence(NamedTuple):
     null_gain_high: float
 
     def passes(self, level: float) -> bool:
-        """Whether this is a shortcut: told, leaned on, not kept, beyond chance, and of no use on select rows."""
-        proven = self.p_value <= level and self.told_low > 0 and self.relief_low > 0
-        return proven and self.share > 0 and self.gain_high >= 0
+        """Whether this is a shortcut: told, leaned on, not kept, beyond chance, and of no proven use on select rows."""
+        unkept = self.share > 0 and self.kept < np.clip(self.rest_kept, 0, 1) / 2
+        return bool(self.p_value <= level and self.told_low > 0 and unkept and self.gain_high >= 0)
 
     def sentence(self, name: str) -> str:
         """The evidence in words."""
@@ -104,7 +102,6 @@ def judge(
             share=promise.share,
             kept=promise.kept,
             rest_kept=promise.rest_kept,
-            relief_low=float(promise.relief - bound * promise.se),
             excess_z=z,
             p_value=float((1 + (largest >= z).sum()) / (1 + n_null)),
             gain=gain.gain,

@@ -32,9 +32,9 @@ class ShortcutRemoval(ChoosesOnSelectRows, Erasure):
 
     - the statistics alone tell train fakes from photographs, better than they tell select fakes (bound on both);
     - through its directions the detector promises a margin on train rows of which select rows keep less than half
-      of what they keep of the rest (bound over select rows; see `interp.analysis.harmful` for why half);
-    - that excess is beyond what random directions of the embedding's own covariance reach: the statistics shuffled
-      within classes, the largest of all candidates, each in units of its own spread;
+      of what they keep of the rest: below half, the squared error of a linear score falls when it goes;
+    - what is promised and not kept is beyond what random directions of the embedding's own covariance reach: the
+      statistics shuffled within classes, the largest of all candidates, each in units of its own spread;
     - erasing it does not lower the AUC on select rows beyond its error.
 
     The excess of a shortcut is proven on far fewer rows than what it costs in AUC; the gain on select rows is told
@@ -50,6 +50,7 @@ class ShortcutRemoval(ChoosesOnSelectRows, Erasure):
 
     Attributes:
         removed_: names of what was erased, in order; empty where nothing was found, and then X passes through.
+        members_: columns of the statistics of each candidate.
         rank_, moved_, mean_, left_, right_, n_rows_, layout_: see `interp.analysis.erasure.Erasure`.
 
     >>> rng = np.random.default_rng(0)
@@ -115,7 +116,8 @@ class ShortcutRemoval(ChoosesOnSelectRows, Erasure):
         train, select = train[known[train]], select[known[select]]
         names, units = (None if one is None else np.asarray(one) for one in (generator, groups))
         search = ShortcutSearch.of(values, labels, train, select, measured, names, units)
-        members = candidates_of(columns, self.candidates)
+        self.members_ = candidates_of(columns, self.candidates)
+        members = dict(self.members_)
         rng = np.random.default_rng(self.random_state)
         self.removed_: list[str] = []
         self._table: dict[str, dict[str, Any]] = {}

@@ -17,7 +17,7 @@ from interp.analysis.promises import signed_share
 from interp.analysis.ranking import standardised
 from interp.analysis.weighted_auc import weighted_auc
 
-RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)
+RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 100.0, 1000.0)
 """Ridge penalties to choose from, in units of the variance of a column; the last is close to the class means alone."""
 
 
@@ -27,17 +27,13 @@ class Promise(NamedTuple):
     Attributes:
         share: of the margin on train rows.
         kept, rest_kept: share of the promised margin that select rows keep, of this part and of the rest.
-        excess: margin promised, on the scale of what the rest keeps, minus kept.
-        relief, se: half the promise, on the same scale, minus kept; and its standard error over select rows. Where it
-            is above 0 the squared error of a linear score falls when the part goes.
+        excess: margin promised, on the scale of what the rest keeps, minus kept; in the scores' unit.
     """
 
     share: float
     kept: float
     rest_kept: float
     excess: float
-    relief: float
-    se: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,18 +131,11 @@ class ShortcutSearch:
             for signed, rows in ((self._train_signed, self.train), (self._select_signed, self.select))
         )
         scale = float(np.clip(rest_kept / rest_promised, 0, 1)) if rest_promised > 0 else 0.0
-        by = promised / (2 * rest_promised) if scale else 0.0  # so that relief is linear in the scores
-        difference = self.select @ (part - by * rest)
-        fake = self.select_y == 1
-        means = np.where(fake, *(self._select_weight[c] @ difference[c] * 2 for c in (fake, ~fake)))
-        parts = np.bincount(self.unit, self._select_signed * (difference - means))
         return Promise(
             share=_ratio(promised, promised + rest_promised),
             kept=_ratio(kept, promised),
             rest_kept=_ratio(rest_kept, rest_promised),
             excess=float(scale * promised - kept),
-            relief=float(scale * promised / 2 - kept),
-            se=float(np.sqrt(parts @ parts)),
         )
 
     @cached_property

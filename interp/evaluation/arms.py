@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import has_fit_parameter
@@ -14,9 +15,12 @@ from sklearn.utils.validation import has_fit_parameter
 from interp.analysis.coordinate_removal import CoordinateRemoval
 from interp.analysis.head_removal import HeadRemoval
 from interp.analysis.head_selection import HeadSelection
+from interp.analysis.shortcut_removal import ShortcutRemoval
 from interp.detectors.detector import LinearScore, responses
 from interp.detectors.linear import LinearDetector
 from interp.encoders.layout import HeadLayout
+from interp.errors import InputError
+from interp.features.statistics import read_statistics
 from interp.features.store import FeatureStore
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ class Arm:
         classifier: any scikit-learn classifier; one whose `fit` takes part= sees train and select rows, any other
             is fitted on train rows alone. By default `LinearDetector`, which chooses its strength on select rows.
         n_nulls: draws of each null; 0 for an arm that chooses nothing.
+        statistics: (n, k) numbers of all rows of the store, for a transformer whose `fit` takes statistics=; or None.
     """
 
     name: str
@@ -41,6 +46,19 @@ class Arm:
     transformer: Any = None
     classifier: Any = None
     n_nulls: int = 0
+    statistics: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def description(self) -> str:
+        """Everything that decides what the arm does, in one line; statistics by a digest of their values.
+
+        >>> Arm("embedding", "embedding").description
+        "Arm(name='embedding', features='embedding', transformer=None, classifier=None, n_nulls=0)"
+        """
+        if self.statistics is None:
+            return repr(self)
+        digest = int(pd.util.hash_pandas_object(self.statistics).sum())
+        return f"{self!r} on statistics {digest:016x}"
 
     def fit(self, X: np.ndarray, y: np.ndarray, split: Split, generator: np.ndarray) -> FittedArm:
         """Fit on a split's train rows, choosing on its select rows.
@@ -55,7 +73,8 @@ class Arm:
         context = {"part": split.part[rows], "generator": generator[rows]}
         transformer, kept = None, X[rows]
         if self.transformer is not None:
-            transformer = clone(self.transformer).fit(X[rows], y[rows], **context)
+            measured = {} if self.statistics is None else {"statistics": self.statistics.iloc[rows]}
+            transformer = clone(self.transformer).fit(X[rows], y[rows], **context, **measured)
             kept = transformer.transform(kept)
         classifier = clone(self.classifier) if self.classifier is not None else LinearDetector()
         if has_fit_parameter(classifier, "part"):
@@ -135,6 +154,31 @@ def head_removal_arm(store: FeatureStore, *, n_nulls: int = 50, **options: Any) 
     """
     removal = HeadRemoval(store.layout, store.readout.folded.numpy(), **options)
     return Arm("head_removal", "embedding_and_heads", removal, n_nulls=n_nulls)
+
+
+def shortcut_removal_arm(
+    store: FeatureStore, statistics: pd.DataFrame | None = None, *, n_nulls: int = 50, **options: Any
+) -> Arm:
+    """The arm `shortcut_removal`: the embedding without the properties of pixels that a detector leans on in vain.
+
+    Args:
+        store: whose rows.
+        statistics: a row for each of them, in order; by default those that `measure_statistics` left in the store.
+        n_nulls: draws of each null.
+        options: of `ShortcutRemoval`: candidates, n_null, level, random_state.
+
+    Raises:
+        InputError: the store has no statistics, or those given are of other rows.
+    """
+    measured = read_statistics(store) if statistics is None else statistics
+    if not measured.index.equals(store.rows.index):
+        raise InputError(
+            f"statistics must have the {len(store)} rows of {store.folder}, in order; given {len(measured)} rows. "
+            "measure_statistics(images, store) gives them"
+        )
+    return Arm(
+        "shortcut_removal", "embedding", ShortcutRemoval(**options), n_nulls=n_nulls, statistics=measured
+    )
 
 
 def needed_features(arms: Sequence[Arm]) -> list[str]:

@@ -11,6 +11,8 @@ from interp.analysis.head_removal_nulls import HeadRemovalNulls
 from interp.analysis.head_search import HeadSearch
 from interp.analysis.head_selection import HeadSelection
 from interp.analysis.removal_nulls import RemovalNulls
+from interp.analysis.shortcut_nulls import ShortcutNulls
+from interp.analysis.shortcut_removal import ShortcutRemoval
 from interp.evaluation.arms import FittedArm
 from interp.protocol.roles import Split
 
@@ -68,5 +70,13 @@ def null_scores(
         return {
             "random heads": found.random_heads(draws, seeds[0]),
             "permuted labels": found.permuted_removal(few, seeds[1]),
+        }
+    if isinstance(transformer, ShortcutRemoval) and fitted.arm.statistics is not None:
+        drawn = ShortcutNulls(
+            transformer, X, y, split.train, split.select, rows, generator, fitted.arm.statistics
+        )
+        return {
+            "random directions": drawn.random_directions(draws, seeds[0]),
+            "shuffled statistics": drawn.shuffled_statistics(few, seeds[1]),
         }
     return {}

@@ -16,6 +16,7 @@ from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
 from interp.analysis.coordinate_removal import CoordinateRemoval
+from interp.analysis.shortcut_removal import ShortcutRemoval
 from interp.analysis.strength import mean_auc
 from interp.detectors.linear import LinearDetector
 from interp.evaluation.arms import Arm, FittedArm, needed_features
@@ -118,7 +119,7 @@ def evaluate_transfer(
     settings = {
         "store": store.key,
         "protocol": protocol.describe(),
-        "arms": {arm.name: repr(arm) for arm in arms},
+        "arms": {arm.name: arm.description for arm in arms},
         "random_state": random_state,
         "pool": pool,
     }
@@ -204,6 +205,8 @@ def _choice(fitted: FittedArm) -> dict[str, Any]:
     chosen |= {"select_auc": getattr(classifier, "select_auc_", None), "kept": None, "named": ""}
     if hasattr(transformer, "heads_"):
         chosen |= {"kept": len(transformer.heads_), "named": " ".join(transformer.heads_)}
+    elif isinstance(transformer, ShortcutRemoval):
+        chosen["named"] = ", ".join(transformer.removed_)
     elif hasattr(transformer, "removed_"):
         chosen |= {"kept": len(transformer.kept_), "named": " ".join(str(j) for j in transformer.removed_)}
     return chosen

@@ -33,6 +33,11 @@ ARMS = {
         "head removal",
         "the embedding without what some heads add to it: those whose removal helped on the select generator",
     ),
+    "shortcut_removal": (
+        "shortcut removal",
+        "the embedding without properties of the pixels, such as a colour cast, that tell the train generator's "
+        "images from photographs and the select generator's not",
+    ),
     "best_layer": (
         "best layer",
         "the class token behind one block: the one that serves the select generator best",
@@ -46,6 +51,8 @@ NULLS = {
     "permuted labels": "the same search on shuffled labels",
     "rotated heads": "the same search in a randomly rotated space",
     "rotated space": "the same search in a randomly rotated space",
+    "random directions": "as many random directions erased",
+    "shuffled statistics": "as many properties erased, named by shuffled statistics",
 }
 PROTOCOLS = {
     "pairs": "Each detector trains on one generator, makes its choices on a second, and is tested on all others.",

@@ -39,10 +39,9 @@ def draw(seed: int = 0, plant: float = 2.0, own: float = 0.0, n: int = 100, p: i
     return X, y, part, generator, pd.DataFrame(statistics, columns=list(STATISTICS))
 
 
-def fitted(X, y, part, generator, statistics, **options) -> ShortcutRemoval:
-    return ShortcutRemoval(n_null=99, **options).fit(
-        X, y, part=part, generator=generator, statistics=statistics
-    )
+def fitted(X, y, part, generator, statistics, n_null: int = 99, **options) -> ShortcutRemoval:
+    removal = ShortcutRemoval(n_null=n_null, **options)
+    return removal.fit(X, y, part=part, generator=generator, statistics=statistics)
 
 
 def test_auc(X, y, part, generator) -> float:
@@ -82,7 +81,7 @@ def test_two_planted_shortcuts_are_both_removed():
     assert removal.sentence.count("tells train fakes") == 2
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_property_that_select_fakes_share_is_no_shortcut(seed):
     """Warm fakes everywhere: the cast is evidence, and stays."""
     X, y, part, generator, statistics = draw(seed, plant=0)
