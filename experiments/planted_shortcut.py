@@ -196,7 +196,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The summary for a screen: every number with its interval in one cell; "over null" is the smallest of all nulls."""
+    """The summary for a screen, numbers with their intervals in one cell; "over null" is over the strongest of them."""
     rows = []
     for _, row in table.iterrows():
         one = {
