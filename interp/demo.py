@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from interp.encoders.encoder import Encoder
     from interp.report.results import RunResult
 
-TRAIN = ("simulated-nearest", "simulated-spectral")
-SELECT = ("simulated-bicubic", "simulated-smooth")
-TEST = ("simulated-bilinear", "simulated-checkerboard", "simulated-diffusion", "simulated-no-sensor")
+TRAIN = ("simulated-bilinear", "simulated-smooth")
+SELECT = ("simulated-nearest", "simulated-diffusion")
+TEST = ("simulated-bicubic", "simulated-checkerboard", "simulated-no-sensor", "simulated-spectral")
 CAST = 0.2
 
 NOTICE = (
@@ -63,7 +63,8 @@ def run_demo(out: str | Path = "demo") -> RunResult:
         shortcut_generators=TRAIN,
     )
     parts = {"protocol": "by-hand", "train": TRAIN, "select": SELECT, "test": TEST}
-    result = run(images, load_encoder(EMBEDDED), out, **parts, seeds=3, nulls=20, resamples=500)
+    options = {"shortcut_removal": True, "seeds": 3, "nulls": 20, "resamples": 500}
+    result = run(images, load_encoder(EMBEDDED), out, **parts, **options)
     page = write_page(result, out, title="Which heads transfer? The demo", notice=NOTICE, samples=images)
     print(f"A page that says what was found: {page}", flush=True)
     return result

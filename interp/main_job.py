@@ -37,6 +37,7 @@ def run(
     seeds: int = 5,
     aggregates: Sequence[str] = ("concat",),
     head_removal: bool = False,
+    shortcut_removal: bool = False,
     nulls: int = 50,
     resamples: int = 1000,
     jobs: int | None = None,
@@ -58,6 +59,8 @@ def run(
         seeds: dealings of photographs and groups into three parts.
         aggregates: one arm of selected heads for each of concat, sum, vote.
         head_removal: add an arm that removes heads greedily from the embedding; it adds a fifth to the time.
+        shortcut_removal: measure the pixels of every image, look for properties that only the train rows' fakes have,
+            name them, and add an arm that erases them.
         nulls: draws of each null.
         resamples: joint resamples for the intervals over images.
         jobs: processes; by default one for each core.
@@ -70,6 +73,7 @@ def run(
     """
     from interp.encoders.loading import load_encoder
     from interp.features.extract import extract, refuse_folder
+    from interp.features.statistics import measure_statistics
     from interp.images.image_set import ImageSet
 
     refuse_folder(Path(out) / "store")
@@ -78,6 +82,8 @@ def run(
     looking = load_encoder(encoder) if isinstance(encoder, str | Path) else encoder
     options = {"equalize": equalize, "views": views, "progress": progress}
     store = extract(opened, looking, Path(out) / "store", **options, **extraction)
+    if shortcut_removal:
+        measure_statistics(opened, store, workers=extraction.get("workers"), progress=progress)
     parts = {"train": train, "select": select, "test": test, "min_train": min_train, "seeds": seeds}
     chosen = make_protocol(store, protocol, random_state=random_state, **parts)
     return evaluate_store(
@@ -91,6 +97,7 @@ def run(
         random_state=random_state,
         pool=pool,
         head_removal=head_removal,
+        shortcut_removal=shortcut_removal,
         encoder_location=location,
         progress=progress,
     )
@@ -144,6 +151,7 @@ def evaluate_store(
     *,
     aggregates: Sequence[str] = ("concat",),
     head_removal: bool = False,
+    shortcut_removal: bool = False,
     nulls: int = 50,
     resamples: int = 1000,
     jobs: int | None = None,
@@ -159,17 +167,20 @@ def evaluate_store(
         protocol: who trains, selects and tests.
         out: folder of the results.
         aggregates, head_removal, nulls, resamples, jobs, random_state, pool: as in `run`.
+        shortcut_removal: as in `run`; the store's images have been measured by `measure_statistics`.
         encoder_location: where the encoder was loaded from, so that `interp score` finds it again.
         progress: show bars.
     """
-    from interp.evaluation.arms import default_arms, head_removal_arm
+    from interp.evaluation.arms import default_arms, head_removal_arm, shortcut_removal_arm
     from interp.evaluation.harm import harm_by_split
+    from interp.evaluation.shortcuts import shortcuts_by_split
     from interp.evaluation.transfer import evaluate_transfer
     from interp.report.results import RunResult, write_results
 
-    ranking = rank_store(store, protocol, progress=progress)
     arms = default_arms(store, n_nulls=nulls, aggregates=aggregates)
     arms += [head_removal_arm(store, n_nulls=nulls)] if head_removal else []
+    arms += [shortcut_removal_arm(store, n_nulls=nulls)] if shortcut_removal else []
+    ranking = rank_store(store, protocol, progress=progress)
     transfer = evaluate_transfer(
         store,
         protocol,
@@ -181,8 +192,10 @@ def evaluate_store(
         folder=Path(out) / "splits",
         progress=progress,
     )
-    harm = harm_by_split(store, protocol, n_jobs=jobs, random_state=random_state, progress=progress)
-    result = RunResult(store=store, protocol=protocol, ranking=ranking, transfer=transfer, harm=harm)
+    options = {"n_jobs": jobs, "random_state": random_state, "progress": progress}
+    harm = harm_by_split(store, protocol, **options)
+    shortcuts = shortcuts_by_split(store, protocol, **options) if shortcut_removal else None
+    result = RunResult(store, protocol, ranking, transfer, harm, shortcuts)
     write_results(result, arms, Path(out), encoder_location=encoder_location)
     return result
 

@@ -37,9 +37,12 @@ def extract(
     images: Annotated[Path, Positional, arg(help="folder, or CSV/Parquet manifest")],
     out: Annotated[Path, arg(help="folder of the store")],
     looking: OmitArgPrefixes[Looking] = Looking(),
+    statistics: Annotated[
+        bool, arg(help="measure pixels too, for `interp evaluate --shortcut-removal`")
+    ] = False,
 ) -> int:
     """Record every head of every image into a feature store; the same command goes on where it was cut off."""
-    return report_unreadable(extract_store(images, out, looking))
+    return report_unreadable(extract_store(images, out, looking, statistics=statistics))
 
 
 def info(

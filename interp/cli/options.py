@@ -76,6 +76,8 @@ class Judging:
     """How selected heads are put together; one detector for each."""
     head_removal: bool = False
     """Add a detector on the embedding without the heads that serve select generators worst."""
+    shortcut_removal: bool = False
+    """Look for properties of the pixels, such as a colour cast, that only train fakes have; name and erase them."""
     pool: Literal["mean", "max"] = "mean"
     """What the scores of an image's views are put together by."""
     nulls: int = 50
@@ -86,10 +88,11 @@ class Judging:
     """Processes; by default one for each core."""
 
 
-def extract_store(images: Path, out: Path, looking: Looking) -> FeatureStore:
-    """Extract what the command line named."""
+def extract_store(images: Path, out: Path, looking: Looking, *, statistics: bool = False) -> FeatureStore:
+    """Extract what the command line named; with statistics, measure every image's pixels too."""
     from interp.encoders.loading import load_encoder
     from interp.features.extract import extract, refuse_folder
+    from interp.features.statistics import measure_statistics
     from interp.images.equalize import Equalize
     from interp.images.image_set import ImageSet
 
@@ -106,7 +109,10 @@ def extract_store(images: Path, out: Path, looking: Looking) -> FeatureStore:
         "store_dtype": looking.store_dtype,
         "engine": looking.engine,
     }
-    return extract(chosen, encoder, out, equalize=equalize, **options)
+    store = extract(chosen, encoder, out, equalize=equalize, **options)
+    if statistics:
+        measure_statistics(chosen, store, workers=looking.workers)
+    return store
 
 
 def report_unreadable(store: FeatureStore) -> int:

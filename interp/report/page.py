@@ -16,10 +16,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from interp import __version__
+from interp.analysis.shortcut_evidence import Evidence
 from interp.errors import InputError, UnreadableImage
 from interp.evaluation.cells import IN_DISTRIBUTION
 from interp.evaluation.effect_table import RELIABLE
 from interp.evaluation.harm import harm_sentence
+from interp.evaluation.shortcuts import shortcuts_sentence
 from interp.evaluation.summary import BASELINE
 from interp.images.decode import read_image
 from interp.images.image_set import ImageSet
@@ -47,6 +49,7 @@ TABLES = {
     "ranking.csv": "every head alone",
     "ranking_per_split.csv": "every head alone, split by split",
     "harm.csv": "the search for harmful components, split by split",
+    "shortcuts.csv": "the search for shortcuts among properties of the pixels, split by split",
     "removal_curves.csv": "AUC along the removal of coordinates",
 }
 
@@ -208,7 +211,18 @@ def _found(result: RunResult) -> dict[str, Any]:
         "bound": RELIABLE,
         "best_heads": result.ranking.table.head(3).to_dict("records"),
         "harm": harm_sentence(result.harm),
+        "shortcuts": _shortcuts(result.shortcuts),
     }
+
+
+def _shortcuts(table: pd.DataFrame | None) -> dict[str, Any] | None:
+    """What was found, and the evidence of the first split where each property was; None where nobody looked."""
+    if table is None:
+        return None
+    removed = table[table["removed"].astype(bool)].drop_duplicates("candidate").head(3)
+    evidence = [Evidence(*(row[name] for name in Evidence._fields)) for _, row in removed.iterrows()]
+    said = [one.sentence(str(name)) for one, name in zip(evidence, removed["candidate"], strict=True)]
+    return {"sentence": shortcuts_sentence(table), "examples": said}
 
 
 def _repeat(result: RunResult, out: Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from interp.evaluation.effect_table import RELIABLE
 from interp.evaluation.files import file_warnings
 from interp.evaluation.final import final_detector
 from interp.evaluation.harm import harm_sentence
+from interp.evaluation.shortcuts import shortcuts_sentence
 from interp.evaluation.summary import BASELINE, null_table
 from interp.evaluation.transfer import Transfer
 from interp.features.store import FeatureStore
@@ -50,6 +51,7 @@ class RunResult:
         ranking: every head alone.
         transfer: cells, summary, nulls and per-image scores of all arms.
         harm: for every split, whether the embedding has harmful coordinates.
+        shortcuts: for every split, which properties of the pixels are shortcuts; None where nobody looked.
     """
 
     store: FeatureStore
@@ -57,6 +59,7 @@ class RunResult:
     ranking: HeadRanking
     transfer: Transfer
     harm: pd.DataFrame
+    shortcuts: pd.DataFrame | None = None
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -102,6 +105,7 @@ class RunResult:
         lines += [LEGEND.replace("generators_low, _high", "gen_low, gen_high"), ""]
         lines += [f"- {sentence}" for sentence in self.claims.values()]
         lines += [f"- {harm_sentence(self.harm)}."]
+        lines += [f"- {shortcuts_sentence(self.shortcuts)}."] if self.shortcuts is not None else []
         reliability = self.ranking.reliability
         lines += [f"- ranking of heads: {_trust(reliability)}"]
         lines += [f"Detector recommended for use: {self.recommended}."]
@@ -127,6 +131,8 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
     result.ranking.table.to_csv(tables / "ranking.csv", index=False)
     result.ranking.per_split.to_csv(tables / "ranking_per_split.csv", index=False)
     result.harm.to_csv(tables / "harm.csv", index=False)
+    if result.shortcuts is not None:
+        result.shortcuts.to_csv(tables / "shortcuts.csv", index=False)
     if len(transfer.curves):
         transfer.curves.to_csv(tables / "removal_curves.csv", index=False)
     _write_figures(result, out / "figures")
