@@ -93,8 +93,9 @@ class FeatureStore:
 
         Args:
             kind: "embedding" (p = P), "heads" (`head_features`, p = l·h·d), "layers" (the class token after each
-                block, p = l·D), "next_to_last" (p = D) or "embedding_and_heads" (the first two side by side, columns
-                `P.0`, … then `L0.H0.0`, …, as `HeadRemoval` reads them).
+                block, p = l·D), "before_mlp" (the same between each block's attention and its MLP), "next_to_last"
+                (p = D) or "embedding_and_heads" (the first two side by side, columns `P.0`, … then `L0.H0.0`, …, as
+                `HeadRemoval` reads them).
 
         Raises:
             InputError: another kind.
@@ -103,6 +104,9 @@ class FeatureStore:
             "embedding": self.embedding,
             "heads": self.head_features,
             "layers": lambda: self.class_tokens()[:, 1:].reshape(len(self), -1),
+            "before_mlp": lambda: (
+                self.class_tokens()[:, 1:] - self.array("mlp_values").astype(np.float32)
+            ).reshape(len(self), -1),
             "next_to_last": self.next_to_last,
             "embedding_and_heads": lambda: np.concatenate([self.embedding(), self.head_features()], axis=1),
         }
@@ -113,8 +117,8 @@ class FeatureStore:
     def frame(self, kind: str) -> pd.DataFrame:
         """`features(kind)` as a table: row keys as its index, and names for its columns.
 
-        Columns are `L3.H5.17` (heads, as `HeadLayout.from_columns` reads them), `P.17` (embedding), `L3.17` (layers),
-        `D.17` (next_to_last), or the first two kinds in turn (embedding_and_heads).
+        Columns are `L3.H5.17` (heads, as `HeadLayout.from_columns` reads them), `P.17` (embedding), `L3.17` (layers,
+        before_mlp), `D.17` (next_to_last), or the first two kinds in turn (embedding_and_heads).
 
         Raises:
             InputError: another kind.
@@ -133,6 +137,7 @@ class FeatureStore:
             "embedding": lambda: [f"P.{i}" for i in range(P)],
             "heads": lambda: self.layout.columns,
             "layers": lambda: [f"L{layer}.{i}" for layer in layers for i in range(D)],
+            "before_mlp": lambda: self.columns("layers"),
             "next_to_last": lambda: [f"D.{i}" for i in range(D)],
             "embedding_and_heads": lambda: [*self.columns("embedding"), *self.layout.columns],
         }
