@@ -1,4 +1,4 @@
-"""Laundering by geometry: resize, crop, and crop with a resize back."""
+"""Laundering by geometry: resize, crop, crop with a resize back, and the way through another size."""
 
 from __future__ import annotations
 
@@ -92,6 +92,33 @@ class CropBack(Step):
             return resized(part, (image.height, image.width), FILTERS[self.filter])
         part = image if share == 1 else cropped(image, share, x, y)
         return resized(part, image.size, FILTERS[self.filter])
+
+
+@dataclass(frozen=True)
+class Through(Step):
+    """Scaled so that the shorter edge has some pixels, and back: fine structure goes, size and content stay.
+
+    Attributes:
+        edge: pixels of the shorter edge in between; the longer one is rounded.
+        filter: of both resizes.
+
+    >>> Through(8).apply(Image.new("RGB", (32, 16)), np.random.default_rng(0)).size
+    (32, 16)
+    """
+
+    name = "through"
+    example = "through:128"
+    edge: Number = number(1, 1024, whole=True)
+    filter: str = word(*FILTERS)
+
+    def apply(self, image: Image.Image, rng: np.random.Generator) -> Image.Image:
+        scale = cast(float, self.edge) / min(image.size)
+        between = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        if between[0] * between[1] > MAX_PIXELS:
+            raise UnreadableImage(
+                f"too large to launder: {between[0]} × {between[1]} pixels on the way of {self}"
+            )
+        return resized(resized(image, between, FILTERS[self.filter]), image.size, FILTERS[self.filter])
 
 
 def cropped(image: Image.Image, share: float, x: float, y: float) -> Image.Image:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from interp.errors import InputError, unknown_name
 from interp.images.launder_codecs import Avif, DoubleJpeg, Jpeg, Palette, Webp
-from interp.images.launder_geometry import Crop, CropBack, Resize
+from interp.images.launder_geometry import Crop, CropBack, Resize, Through
 from interp.images.launder_parameters import read_number
 from interp.images.launder_pixels import Blur, Contrast, Gamma, KernelBlur, Noise, Sharpen, Shot
 from interp.images.launder_step import Sometimes, Step
@@ -21,7 +21,7 @@ from interp.images.vae import Vae
 
 _KINDS: tuple[type[Step], ...] = (
     *(Jpeg, DoubleJpeg, Webp, Avif, Palette),
-    *(Resize, Crop, CropBack),
+    *(Resize, Crop, CropBack, Through),
     *(Blur, KernelBlur, Sharpen, Noise, Shot, Gamma, Contrast),
     *(Upload, Messenger, Social, VipCup, Screenshot, PrintScan),
     Vae,

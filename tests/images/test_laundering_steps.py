@@ -142,6 +142,13 @@ def test_crops_lie_where_they_are_said_to_lie() -> None:
     assert laundered("cropback:0.9:swapped", image).size == (50, 101)
 
 
+def test_through_is_two_resizes_by_pillow_and_keeps_the_size() -> None:
+    image = noise(61, 40)
+    expected = image.resize((30, 20), Image.Resampling.BICUBIC).resize((61, 40), Image.Resampling.BICUBIC)
+    assert laundered("through:20", image).tobytes() == expected.tobytes()
+    assert laundered("through:40", image).tobytes() == image.tobytes()
+
+
 def test_blur_is_scipys() -> None:
     pixels = np.asarray(noise(40, 30))
     for sigma in (0.7, 3):
@@ -222,6 +229,7 @@ CURVES = {
     "blur": [0.5, 1, 2, 4],
     "kernelblur": [3, 5, 7, 9],
     "cropback": [0.99, 0.95, 0.9],
+    "through": [80, 48, 24, 12],
     "sharpen": [0.25, 1, 3],
     "noise": [1, 2, 5, 10, 20],
     "shot": [1000, 200, 50, 10],
