@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from interp.encoders.loading import load_encoder
 from interp.errors import InputError
-from interp.main_job import describe, make_protocol
+from interp.images.simulated import draw_simulated_set
+from interp.main_job import describe, evaluate_store, make_protocol, run
 
 FIELDS = ["mean_ood_auc", "low", "high", "mean_id_auc", "worst_generator", "worst_auc"]
 FIELDS += ["delta_to_embedding", "delta_low", "delta_high", "null_delta"]
@@ -53,6 +55,40 @@ def test_tables_figures_and_words_are_there(small_run):
     record = json.loads((small_run.folder / "run.json").read_text())
     assert record["store"]["encoder"]["weights"] == small_run.result.store.key["encoder"]["weights"]
     assert len(record["splits"]) == 2
+
+
+def test_a_planted_cast_is_named_and_erased_by_a_run(tmp_path):
+    names = [f"simulated-{name}" for name in ("bilinear", "nearest", "bicubic")]
+    images = draw_simulated_set(
+        tmp_path / "images",
+        n_per_class=250,
+        generators=names,
+        shortcut=0.2,
+        shortcut_generators=names[:1],
+        progress=False,
+    )
+    parts = {"protocol": "by-hand", "train": names[:1], "select": names[1:2], "test": names[2:]}
+    options = {"seeds": 1, "nulls": 1, "resamples": 20, "jobs": 1, "workers": 0, "progress": False}
+    result = run(
+        images, load_encoder("embedded"), tmp_path / "run", shortcut_removal=True, **parts, **options
+    )
+    assert result.shortcuts is not None
+    named = result.shortcuts.loc[result.shortcuts["removed"], "candidate"].tolist()
+    assert named[0] == "colour cast"
+    assert "shortcuts found in 1 of 1 splits" in result.words
+    page = (tmp_path / "run" / "index.html").read_text()
+    assert "colour cast: tells train fakes from photographs" in page
+    kept = pd.read_csv(tmp_path / "run" / "tables" / "shortcuts.csv")
+    assert kept.loc[kept["removed"], "candidate"].tolist() == named
+    assert set(result.nulls.query("arm == 'shortcut_removal'")["null"]) == {
+        "random directions",
+        "shuffled statistics",
+    }
+
+
+def test_an_evaluation_without_measured_pixels_says_what_to_do(small_run, tmp_path):
+    with pytest.raises(InputError, match="measure_statistics"):
+        evaluate_store(small_run.result.store, small_run.result.protocol, tmp_path, shortcut_removal=True)
 
 
 def test_a_run_that_lost_some_splits_goes_on_to_the_same_result(small_run, tmp_path):

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 MAP = "cividis"
-NULL_MARKS = {"random": "o", "permuted": "s", "rotated": "^"}
+NULL_MARKS = {"random": "o", "permuted": "s", "rotated": "^", "shuffled": "x"}
 
 
 def head_map(ranking: pd.DataFrame) -> Figure:
