@@ -13,13 +13,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from interp.analysis.coordinate_removal import CoordinateRemoval
+from interp.analysis.generator_erasure import GeneratorErasure
 from interp.analysis.head_removal import HeadRemoval
 from interp.analysis.head_selection import HeadSelection
+from interp.analysis.leace import Leace
 from interp.analysis.shortcut_removal import ShortcutRemoval
 from interp.detectors.detector import LinearScore, responses
 from interp.detectors.linear import LinearDetector
 from interp.encoders.layout import HeadLayout
-from interp.errors import InputError
+from interp.errors import InputError, unknown_name
 from interp.features.statistics import read_statistics
 from interp.features.store import FeatureStore
 
@@ -39,6 +41,7 @@ class Arm:
             is fitted on train rows alone. By default `LinearDetector`, which chooses its strength on select rows.
         n_nulls: draws of each null; 0 for an arm that chooses nothing.
         statistics: (n, k) numbers of all rows of the store, for a transformer whose `fit` takes statistics=; or None.
+        concept: (n,) classes or values of all rows, for a transformer whose `fit` takes concept=; or None.
     """
 
     name: str
@@ -47,18 +50,25 @@ class Arm:
     classifier: Any = None
     n_nulls: int = 0
     statistics: pd.DataFrame | None = field(default=None, repr=False, compare=False)
+    concept: pd.Series | None = field(default=None, repr=False, compare=False)
 
     @property
     def description(self) -> str:
-        """Everything that decides what the arm does, in one line; statistics by a digest of their values.
+        """Everything that decides what the arm does, in one line; statistics and concept by a digest of their values.
 
         >>> Arm("embedding", "embedding").description
         "Arm(name='embedding', features='embedding', transformer=None, classifier=None, n_nulls=0)"
         """
-        if self.statistics is None:
-            return repr(self)
-        digest = int(pd.util.hash_pandas_object(self.statistics).sum())
-        return f"{self!r} on statistics {digest:016x}"
+        found = repr(self)
+        for name, values in self.beside.items():
+            found += f" on {name} {int(pd.util.hash_pandas_object(values).sum()):016x}"
+        return found
+
+    @property
+    def beside(self) -> dict[str, pd.DataFrame | pd.Series]:
+        """What the transformer reads beside features, labels and generators, by the name of its argument."""
+        given = {"statistics": self.statistics, "concept": self.concept}
+        return {name: values for name, values in given.items() if values is not None}
 
     def fit(self, X: np.ndarray, y: np.ndarray, split: Split, generator: np.ndarray) -> FittedArm:
         """Fit on a split's train rows, choosing on its select rows.
@@ -73,8 +83,8 @@ class Arm:
         context = {"part": split.part[rows], "generator": generator[rows]}
         transformer, kept = None, X[rows]
         if self.transformer is not None:
-            measured = {} if self.statistics is None else {"statistics": self.statistics.iloc[rows]}
-            transformer = clone(self.transformer).fit(X[rows], y[rows], **context, **measured)
+            beside = {name: values.iloc[rows] for name, values in self.beside.items()}
+            transformer = clone(self.transformer).fit(X[rows], y[rows], **context, **beside)
             kept = transformer.transform(kept)
         classifier = clone(self.classifier) if self.classifier is not None else LinearDetector()
         if has_fit_parameter(classifier, "part"):
@@ -179,6 +189,51 @@ def shortcut_removal_arm(
     return Arm(
         "shortcut_removal", "embedding", ShortcutRemoval(**options), n_nulls=n_nulls, statistics=measured
     )
+
+
+def generator_erasure_arm(*, features: str = "embedding", n_nulls: int = 50, **options: Any) -> Arm:
+    """The arm `generator_erasure`: features that do not say which generator made a fake, to any linear model.
+
+    It needs three generators among the fakes that train and select: `Protocol.leave_one_out`, or parts by hand.
+
+    Args:
+        features: what it reads from a store.
+        n_nulls: draws of the null: as much erased, of names shuffled among the fakes.
+        options: of `GeneratorErasure`: method, shrinkage, layout.
+    """
+    return Arm("generator_erasure", features, GeneratorErasure(**options), n_nulls=n_nulls)
+
+
+def concept_erasure_arm(
+    store: FeatureStore,
+    concept: str | pd.Series,
+    *,
+    name: str = "concept_erasure",
+    features: str = "embedding",
+    n_nulls: int = 50,
+    **options: Any,
+) -> Arm:
+    """An arm whose features do not say a concept, such as art against photograph, to any linear model.
+
+    Args:
+        store: whose rows.
+        concept: a column of the store's rows, or a value for each of them, in order; None or NaN where it is not known.
+        name: of the arm.
+        features: what it reads from the store.
+        n_nulls: draws of the null: as much erased, of the concept shuffled within photographs and within fakes.
+        options: of `Leace`: keep, of, method, shrinkage, layout.
+
+    Raises:
+        InputError: no such column, or values of other rows.
+    """
+    if isinstance(concept, str) and concept not in store.rows:
+        raise unknown_name("column", concept, store.rows.columns)
+    values = pd.Series(store.rows[concept] if isinstance(concept, str) else concept)
+    if not values.index.equals(store.rows.index):
+        raise InputError(
+            f"concept must have the {len(store.rows)} rows of {store.folder}, in order; given {len(values)} rows"
+        )
+    return Arm(name, features, Leace(**options), n_nulls=n_nulls, concept=values)
 
 
 def needed_features(arms: Sequence[Arm]) -> list[str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from interp.analysis.coordinate_removal import CoordinateRemoval
+from interp.analysis.erasure_nulls import ErasureNulls
+from interp.analysis.generator_erasure import GeneratorErasure
 from interp.analysis.head_nulls import permuted_selection, random_subsets, rotated_heads
 from interp.analysis.head_removal import HeadRemoval
 from interp.analysis.head_removal_nulls import HeadRemovalNulls
 from interp.analysis.head_search import HeadSearch
 from interp.analysis.head_selection import HeadSelection
+from interp.analysis.leace import Leace
 from interp.analysis.removal_nulls import RemovalNulls
 from interp.analysis.shortcut_nulls import ShortcutNulls
 from interp.analysis.shortcut_removal import ShortcutRemoval
@@ -79,4 +82,8 @@ def null_scores(
             "random directions": drawn.random_directions(draws, seeds[0]),
             "shuffled statistics": drawn.shuffled_statistics(few, seeds[1]),
         }
+    if isinstance(transformer, GeneratorErasure | Leace):
+        concept = fitted.arm.concept
+        shuffled = ErasureNulls(transformer, X, y, split.train, split.select, rows, generator, concept)
+        return {"shuffled concept": shuffled.shuffled_concept(few, seeds[0])}
     return {}
