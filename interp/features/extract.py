@@ -5,36 +5,22 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from interp.encoders.encoder import Encoder
-from interp.errors import InputError, unknown_name
+from interp.errors import unknown_name
 from interp.features.checks import check_on_four_images, print_estimate
-from interp.features.loading import TIMEOUT, PixelDataset
-from interp.features.lock import only_writer, refuse_unwritable
-from interp.features.provenance import refuse_other_settings, store_key
-from interp.features.recording import SMALL, record_shards
-from interp.features.shards import (
-    KEY,
-    READOUT,
-    ROWS,
-    clear_leftovers,
-    finished_shards,
-    read_json,
-    read_rows,
-    to_storage,
-    whole_or_absent,
-    write_json,
-    write_rows,
-    write_shard,
-)
+from interp.features.loading import TIMEOUT, pixel_dataset
+from interp.features.lock import refuse_unwritable
+from interp.features.provenance import store_key
+from interp.features.recording import record_shards
+from interp.features.shards import ROWS
 from interp.features.store import FeatureStore
+from interp.features.writing import StoreWriter, refuse_foreign
 from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
+from interp.images.laundering import Laundering, as_laundering
 from interp.images.views import Views, with_views
 
 ENGINES = ("local", "ray")
@@ -47,6 +33,8 @@ def extract(
     *,
     equalize: Equalize | str | None = None,
     views: Views | int | None = None,
+    launder: Laundering | str | None = None,
+    random_state: int = 0,
     batch_size: int = 32,
     shard_size: int = 256,
     workers: int | None = None,
@@ -72,6 +60,9 @@ def extract(
         out: the store's folder; may hold an unfinished store made with the same settings.
         equalize: bring every image through one path first, such as `common:128:75`.
         views: look at this many crops at native resolution instead of one resized image; a row for each.
+        launder: what happens to every image at its own size, before it is equalised, such as
+            `resize:0.5+jpeg:75`; see docs/laundering.md.
+        random_state: seed of what laundering draws; nothing else is drawn.
         batch_size: images in one pass of the encoder. Part of what makes a store's bytes.
         shard_size: images in one shard, the unit of resuming.
         workers: decoding processes; by default one for each core. With 0 images are decoded in this process,
@@ -92,32 +83,23 @@ def extract(
     """
     if engine not in ENGINES:
         raise unknown_name("engine", engine, ENGINES)
-    out = Path(out)
     equalize = Equalize.parse(equalize) if isinstance(equalize, str) else equalize
     views = Views(views) if isinstance(views, int) else views
+    launder = as_laundering(launder)
     images = images if views is None else with_views(images, views)
-    header = {
-        "key": store_key(encoder, images.keys, equalize, views, store_dtype),
-        "images": len(images),
-        "batch_size": batch_size,
-        "shard_size": shard_size,
-    }
-    shards = [range(i, min(i + shard_size, len(images))) for i in range(0, len(images), shard_size)]
-    _refuse_foreign(out)
-    if (out / ROWS).exists() and len(finished_shards(out / "shards")) == len(shards):
-        refuse_other_settings(out, read_json(out / KEY), header)
-        return FeatureStore(out)
-    with only_writer(out):
-        done = _open_or_create(out, header, encoder)
-        todo = {number: shard for number, shard in enumerate(shards) if number not in done}
+    key = store_key(encoder, images.keys, equalize, views, store_dtype, launder, random_state)
+    writer = StoreWriter(out, images, encoder, key, batch_size=batch_size, shard_size=shard_size)
+    if writer.finished:
+        return writer.store()
+    with writer.opened() as todo:
         if todo:
-            (out / ROWS).unlink(missing_ok=True)  # a shard was taken away: the store is not finished
-            paths = [os.fspath(images.path(key)) for key in images.keys]
-            dataset = PixelDataset(paths, encoder.preprocessing, equalize, views)
+            dataset = pixel_dataset(images, encoder.preprocessing, equalize, views, launder, random_state)
             processes = (os.cpu_count() or 1) if workers is None else workers
             speed = check_on_four_images(encoder, dataset, processes, timeout)
             count = sum(map(len, todo.values()))
-            print_estimate(out, encoder, count, len(images) - count, speed, store_dtype)
+            print_estimate(writer.out, encoder, count, len(images) - count, speed, store_dtype)
+            if launder is not None:
+                print(f"every image: {chain(launder, equalize)}")
             bar = tqdm(total=len(images), initial=len(images) - count, unit="image", disable=not progress)
             if engine == "ray":
                 from interp.features.ray_engine import record_with_ray
@@ -126,17 +108,21 @@ def extract(
             else:
                 recorded = record_shards(encoder, dataset, todo, batch_size, processes, timeout, bar)
             with bar, closing(recorded):
-                for number, arrays, facts in recorded:
-                    stored = {
-                        n: to_storage(a, store_dtype if n in SMALL else "float32", n)
-                        for n, a in arrays.items()
-                    }
-                    rows = _rows(images, shards[number], facts)
-                    _blank_unreadable(stored, rows)
-                    write_shard(out / "shards", number, stored, rows)
-        with whole_or_absent(out / ROWS) as temporary:
-            write_rows(temporary, read_rows(out / "shards", range(len(shards))))
-    return FeatureStore(out)
+                for shard in recorded:
+                    writer.write(*shard)
+    return writer.store()
+
+
+def chain(launder: Laundering | None, equalize: Equalize | None) -> str:
+    """What happens to an image, in its order.
+
+    >>> chain(Laundering.parse("jpeg:50"), Equalize.parse("common:128:75"))
+    'decoded → jpeg:50 at its own size → equalised common:128:75 → resized for the encoder'
+    """
+    steps = ["decoded"]
+    steps += [f"{launder} at its own size"] if launder else []
+    steps += [f"equalised {equalize}"] if equalize else []
+    return " → ".join([*steps, "resized for the encoder"])
 
 
 def refuse_folder(out: str | Path) -> None:
@@ -146,43 +132,6 @@ def refuse_folder(out: str | Path) -> None:
         InputError: it holds something else, or has no finished store and cannot be written, or is being written.
     """
     out = Path(out)
-    _refuse_foreign(out)
+    refuse_foreign(out)
     if not (out / ROWS).exists():
         refuse_unwritable(out)
-
-
-def _refuse_foreign(out: Path) -> None:
-    """Refuse a folder that holds something else than a store; hidden files do not count."""
-    if out.is_dir() and not (out / KEY).exists() and any(e for e in out.iterdir() if e.name[0] != "."):
-        raise InputError(f"{out} is not empty and holds no feature store; name a new folder with --out")
-
-
-def _open_or_create(out: Path, header: dict[str, Any], encoder: Encoder) -> set[int]:
-    """Shards already there; the key is the first thing that a store holds."""
-    if (out / KEY).exists():
-        refuse_other_settings(out, read_json(out / KEY), header)
-        clear_leftovers(out)
-    else:
-        clear_leftovers(out)
-        write_json(out / KEY, header)
-    if not (out / READOUT).exists():
-        with whole_or_absent(out / READOUT) as temporary:
-            encoder.readout.save(temporary)
-    return finished_shards(out / "shards")
-
-
-def _rows(images: ImageSet, indices: range, facts: list[dict[str, Any]]) -> pd.DataFrame:
-    """The image set's columns with what the files said; a file's fact wins over a manifest's column."""
-    table = images.table.iloc[list(indices)]
-    found = pd.DataFrame(facts, index=table.index)
-    kept = table.drop(columns=[c for c in found.columns if c in table.columns])
-    return pd.concat([kept, found.reindex(columns=FACTS)], axis=1)
-
-
-def _blank_unreadable(arrays: dict[str, np.ndarray], rows: pd.DataFrame) -> None:
-    bad = (rows["error"] != "").to_numpy()
-    for array in arrays.values():
-        array[bad] = np.nan
-
-
-FACTS = ["content_hash", "pixel_hash", "width", "height", "format", "mode", "bytes", "error"]

@@ -1,4 +1,4 @@
-"""Images into batches of pixels, decoded, equalised and resized in worker processes."""
+"""Images into batches of pixels: decoded, laundered, equalised and resized in worker processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 
 from interp.errors import InputError, UnreadableImage
-from interp.images.decode import read_image
+from interp.images.decode import DecodedImage, read_image
 from interp.images.equalize import Equalize
+from interp.images.image_set import ImageSet
+from interp.images.laundering import Laundering
 from interp.images.preprocess import Preprocessing
-from interp.images.views import Views
+from interp.images.views import VIEW_OF, Views
 from interp.images.workers import Decoded, decoded_in_turn
 
 TIMEOUT = 60.0
@@ -38,13 +40,16 @@ class PixelBatch:
 
 
 class PixelDataset:
-    """Decode, equalise and preprocess the image at each path; an unreadable one becomes zeros and a reason.
+    """Decode, launder, equalise and preprocess the image at each path; an unreadable one becomes zeros and a reason.
 
     Args:
         paths: of the images; with `views`, each path once for every view, in their order.
         preprocessing: of the encoder.
         equalize: the path that every image is brought through first.
         views: cut these crops out of the image instead of resizing it.
+        launder: what happens to every image at its own size, before it is equalised.
+        random_state: seed of what laundering draws.
+        keys: of the images, which the draws depend on too; needed with `launder`. The views of an image share one.
     """
 
     def __init__(
@@ -53,6 +58,9 @@ class PixelDataset:
         preprocessing: Preprocessing,
         equalize: Equalize | None = None,
         views: Views | None = None,
+        launder: Laundering | None = None,
+        random_state: int = 0,
+        keys: Sequence[str] = (),
     ):
         if preprocessing.crop is None and not isinstance(preprocessing.resize, tuple):
             raise InputError(
@@ -61,6 +69,9 @@ class PixelDataset:
             )
         self.paths = [os.fspath(path) for path in paths]
         self.preprocessing, self.equalize, self.views = preprocessing, equalize, views
+        self.launder, self.random_state, self.keys = launder, random_state, list(keys)
+        if launder is not None:  # a missing library or model is an error now, not in a worker
+            launder.apply(Image.new("RGB", (64, 64)), "", random_state)
         self._last: tuple[str, Image.Image, dict[str, Any]] | None = None
         self.blank = np.zeros_like(preprocessing.apply(Image.new("RGB", (512, 512))))
 
@@ -75,7 +86,7 @@ class PixelDataset:
         if reason is not None:
             return self.blank, {"error": reason}
         try:
-            image, facts = self._looked_at(self.paths[index])
+            image, facts = self._looked_at(index)
             if self.views is None:
                 pixels = self.preprocessing.apply(image)
             else:
@@ -86,16 +97,50 @@ class PixelDataset:
             return self.blank, {"error": "too large: there is not enough memory to resize it"}
         return pixels, {**facts, "error": ""}
 
-    def _looked_at(self, path: str) -> tuple[Image.Image, dict[str, Any]]:
-        """The decoded and equalised image with its facts; kept for its next view, which is asked for next."""
+    def read(self, path: str) -> DecodedImage:
+        """Decode a file."""
+        return read_image(path)
+
+    def _looked_at(self, index: int) -> tuple[Image.Image, dict[str, Any]]:
+        """The image as it is before its resize, with its facts; kept for its next view, which is asked for next."""
+        path = self.paths[index]
         if self._last is not None and self._last[0] == path:
             return self._last[1:]
         self._last = None
-        decoded = read_image(path)
-        image = self.equalize.apply(decoded.pixels) if self.equalize else decoded.pixels
+        decoded = self.read(path)
+        image = decoded.pixels
+        if self.launder is not None:
+            image = self.launder.apply(image, self.keys[index], self.random_state)
+        if self.equalize is not None:
+            image = self.equalize.apply(image)
         if self.views is not None:
             self._last = path, image, decoded.facts
         return image, decoded.facts
+
+
+def pixel_dataset(
+    images: ImageSet,
+    preprocessing: Preprocessing,
+    equalize: Equalize | None = None,
+    views: Views | None = None,
+    launder: Laundering | None = None,
+    random_state: int = 0,
+) -> PixelDataset:
+    """The dataset of a set of images; with `views`, of what `with_views` made of it.
+
+    Raises:
+        InputError: laundering misses a library or a model, or the preprocessing leaves images of different shapes.
+    """
+    keys = images.keys if views is None else images.table[VIEW_OF]
+    return PixelDataset(
+        [os.fspath(images.path(key)) for key in images.keys],
+        preprocessing,
+        equalize,
+        views,
+        launder,
+        random_state,
+        [str(key) for key in keys],
+    )
 
 
 def pixel_batches(

@@ -12,6 +12,7 @@ from interp.encoders.encoder import Encoder
 from interp.errors import InputError
 from interp.features.shards import read_json, write_json
 from interp.images.equalize import Equalize
+from interp.images.laundering import Laundering, codec_versions
 from interp.images.views import Views
 
 FORMAT = 1
@@ -19,7 +20,13 @@ FORMAT = 1
 
 
 def store_key(
-    encoder: Encoder, keys: Iterable[str], equalize: Equalize | None, views: Views | None, dtype: str
+    encoder: Encoder,
+    keys: Iterable[str],
+    equalize: Equalize | None,
+    views: Views | None,
+    dtype: str,
+    launder: Laundering | None = None,
+    random_state: int = 0,
 ) -> dict[str, Any]:
     """Everything that decides what a store's bytes are.
 
@@ -29,17 +36,24 @@ def store_key(
         equalize: the path that every image is brought through first, or None.
         views: the crops that are looked at instead of the whole image, or None.
         dtype: in which precision head and MLP values are stored.
+        launder: what happens to every image before it is equalised, or None.
+        random_state: seed of what laundering draws.
     """
     digest = hashlib.sha256("\n".join(keys).encode(errors="surrogateescape"))
+    libraries = {name: version(name) for name in ("torch", "transformers", "pillow", "numpy")}
+    laundering: dict[str, Any] = {"laundering": "none"}
+    if launder is not None:
+        laundering = {"laundering": str(launder), "laundering_seed": random_state}
+        libraries |= {"scipy": version("scipy"), **codec_versions()}
     return {
         "format": FORMAT,
         **encoder.provenance,
         "equalize": str(equalize) if equalize else "none",
         "views": str(views) if views else "none",
-        "laundering": "none",
+        **laundering,
         "images": digest.hexdigest(),
         "dtype": dtype,
-        "libraries": {name: version(name) for name in ("torch", "transformers", "pillow", "numpy")},
+        "libraries": libraries,
     }
 
 

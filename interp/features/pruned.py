@@ -32,6 +32,7 @@ from interp.features.shards import (
 from interp.features.store import FeatureStore
 from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
+from interp.images.laundering import as_laundering
 
 NAME = "pruned"
 LARGEST_DIFFERENCE = 1e-3
@@ -100,7 +101,14 @@ def prune_effects(
         todo = {number: shard for number, shard in enumerate(shards) if number not in done}
         if todo:
             paths = [os.fspath(images.path(key)) for key in keys]
-            dataset = PixelDataset(paths, encoder.preprocessing, Equalize.parse(store.key["equalize"]))
+            dataset = PixelDataset(
+                paths,
+                encoder.preprocessing,
+                Equalize.parse(store.key["equalize"]),
+                launder=as_laundering(store.key["laundering"]),
+                random_state=store.key.get("laundering_seed", 0),
+                keys=list(map(str, keys)),
+            )
             run = _Run(encoder, dataset, sets, store.array("embedding")[positions], batch_size)
             workers = (os.cpu_count() or 1) if workers is None else workers
             found = run.shards(folder, todo, workers, timeout, progress)

@@ -26,8 +26,9 @@ _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 
 AHEAD = 4
 """Blocks for each actor that may wait on their way."""
-ROW, PATH, PIXELS, FACTS = "row", "path", "pixels", "facts"
-"""Columns that travel: a row's number, the name of its file, its pixels, and what the file said as JSON."""
+ROW, PATH, KEY, PIXELS, FACTS = "row", "path", "key", "pixels", "facts"
+"""Columns that travel: a row's number, the name of its file, its image's key where it is laundered, its pixels, and
+what the file said as JSON."""
 
 
 def record_with_ray(
@@ -74,7 +75,14 @@ def record_with_ray(
         room = share_out(ray.cluster_resources(), workers, torch.get_num_threads(), on_gpu=_on_gpu(encoder))
         window = AHEAD * block * (room.decoders + room.encoders)
         with _settings(ray, window):
-            decoding = (dataset.preprocessing, dataset.equalize, dataset.views, batch_size, timeout)
+            options = (
+                dataset.preprocessing,
+                dataset.equalize,
+                dataset.views,
+                dataset.launder,
+                dataset.random_state,
+            )
+            decoding = (options, batch_size, timeout)
             encoding = (ray.put(_to_ship(encoder)), room.gpus > 0, torch.get_num_threads(), batch_size)
             blocks = (
                 ray.data.from_arrow([_named(dataset, rows) for rows in shards.values()])
@@ -106,9 +114,8 @@ def record_with_ray(
 class _Decoding:
     """Actor that turns the names of a shard's images into pixels and facts."""
 
-    def __init__(self, preprocessing: Any, equalize: Any, views: Any, batch_size: int, timeout: float):
-        self._options = preprocessing, equalize, views
-        self._batch_size, self._timeout = batch_size, timeout
+    def __init__(self, options: tuple[Any, ...], batch_size: int, timeout: float):
+        self._options, self._batch_size, self._timeout = options, batch_size, timeout
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         views = self._options[2]
@@ -117,7 +124,10 @@ class _Decoding:
             first % views.number if views else 0
         )  # views of the first image that the shard before this has
         paths = [os.fsdecode(name) for name in block[PATH]]
-        dataset = PixelDataset([paths[0]] * elsewhere + paths, *self._options)
+        keys = [os.fsdecode(key) for key in block[KEY]]
+        dataset = PixelDataset(
+            [paths[0]] * elsewhere + paths, *self._options, keys=[keys[0]] * elsewhere + keys
+        )
         batches = batches_of(range(elsewhere, len(dataset)), self._batch_size)
         with closing(pixel_batches(dataset, batches, 1, timeout=self._timeout)) as loaded:
             pixels, facts = zip(*((batch.pixels.numpy(), batch.facts) for batch in loaded), strict=True)
@@ -202,10 +212,13 @@ def _to_ship(encoder: Encoder) -> Encoder:
 
 
 def _named(dataset: PixelDataset, rows: range) -> Any:
-    """A block of Ray Data for one shard: numbers of rows, and names of files as the system's bytes."""
+    """A block of Ray Data for one shard: numbers of rows, names of files and keys as the system's bytes."""
     import pyarrow as pa
 
-    return pa.table({ROW: list(rows), PATH: [os.fsencode(dataset.paths[row]) for row in rows]})
+    names, keys = (
+        [os.fsencode(texts[row]) for row in rows] for texts in (dataset.paths, dataset.keys or dataset.paths)
+    )
+    return pa.table({ROW: list(rows), PATH: names, KEY: keys})
 
 
 @contextmanager

@@ -20,9 +20,10 @@ from interp.features.shards import whole_or_absent
 from interp.features.store import FeatureStore
 from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
+from interp.images.laundering import as_laundering
 from interp.images.pixel_statistics import STATISTICS, VERSION, pixel_statistics
 from interp.images.preprocess import Preprocessing
-from interp.images.views import Views, with_views
+from interp.images.views import VIEW_OF, Views, with_views
 from interp.images.workers import Decoded, decoded_in_turn
 
 FILE = "pixel_statistics.parquet"
@@ -41,9 +42,9 @@ def measure_statistics(
 ) -> pd.DataFrame:
     """Measure what can be read off each image's pixels, after everything that was done to them for the encoder.
 
-    Images are decoded again and brought through the store's own equalisation, views, and resizing; a number speaks of
-    what the encoder could see, not of the file. The table is kept in the store's folder, and read from there when it
-    belongs to this very store.
+    Images are decoded again and brought through the store's own laundering, equalisation, views, and resizing; a
+    number speaks of what the encoder could see, not of the file. The table is kept in the store's folder, and read
+    from there when it belongs to this very store.
 
     Args:
         images: where the store's images lie.
@@ -155,11 +156,6 @@ def _measure(
 
 def _seen_pixels(images: ImageSet, store: FeatureStore) -> PixelDataset:
     """The store's rows as the encoder saw them."""
-    if store.key.get("laundering", "none") != "none":
-        raise InputError(
-            f"{store.folder} holds laundered images ({store.key['laundering']}), which cannot be measured; "
-            "measure a store without laundering"
-        )
     views = Views.parse(store.key.get("views", "none"))
     images = images if views is None else with_views(images, views)
     unknown = store.rows.index.difference(images.keys)
@@ -168,8 +164,13 @@ def _seen_pixels(images: ImageSet, store: FeatureStore) -> PixelDataset:
             f"{len(unknown)} of {len(store)} rows of {store.folder} are not among the images given, such as "
             f"{unknown[0]!r}; open the same images that the store was made of"
         )
+    equalize, launder = Equalize.parse(store.key["equalize"]), as_laundering(store.key["laundering"])
     paths = [os.fspath(images.path(key)) for key in store.rows.index]
-    return PixelDataset(paths, preprocessing_of(store.key), Equalize.parse(store.key["equalize"]), views)
+    keys = store.rows.index if views is None else store.rows[VIEW_OF]
+    seed = store.key.get("laundering_seed", 0)
+    return PixelDataset(
+        paths, preprocessing_of(store.key), equalize, views, launder, seed, list(map(str, keys))
+    )
 
 
 def _refuse_changed(store: FeatureStore, hashes: np.ndarray) -> None:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 from interp.errors import InputError, unknown_name
 from interp.images.launder_codecs import Avif, DoubleJpeg, Jpeg, Palette, Webp
@@ -117,6 +117,23 @@ class Laundering:
 
     def _rng(self, use: str, key: str, random_state: int, place: int) -> np.random.Generator:
         return np.random.default_rng(derive_seed("laundering", use, random_state, key, str(self), place))
+
+
+def as_laundering(given: Laundering | str | None) -> Laundering | None:
+    """A laundering as an argument gives it; None where nothing happens.
+
+    >>> as_laundering("none") is None, as_laundering("jpeg:50") == Laundering.parse("jpeg:50")
+    (True, True)
+    """
+    chain = Laundering.parse(given) if isinstance(given, str) else given
+    return chain if chain is not None and chain.steps else None
+
+
+def codec_versions() -> dict[str, str]:
+    """Versions of the libraries inside Pillow that decide what pixels a codec makes; missing ones are left out."""
+    asked = {"libjpeg_turbo": "libjpeg_turbo", "libwebp": "webp", "libavif": "avif"}
+    found = {name: features.version(what) for name, what in asked.items()}
+    return {name: version for name, version in found.items() if version}
 
 
 def _read_step(text: str) -> Step | Sometimes:

@@ -103,7 +103,7 @@ def test_the_store_is_that_of_the_local_engine_with_views_and_images_that_crash_
     images.path(images.keys[5]).write_bytes(b"not an image")
     images.path(images.keys[20]).unlink()
     options: dict = {"batch_size": 4, "shard_size": 10, "views": 4, "timeout": 2.0, "progress": False}
-    options |= {"equalize": Dangerous(side=40), "workers": 2}
+    options |= {"equalize": Dangerous(side=40), "launder": "noise:9+jpeg:20-90", "workers": 2}
     local = extract(images, tiny(), tmp_path / "local", **options)
     store = extract(images, tiny(), tmp_path / "ray", engine="ray", **options)
     assert same_tree(local.folder, store.folder)
@@ -148,7 +148,7 @@ def test_a_cut_off_run_goes_on_with_either_engine(cluster, tmp_path, monkeypatch
     for first, second in (("ray", "local"), ("local", "ray")):
         out = tmp_path / f"begun by {first}"
         with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-            patched.setattr("interp.features.extract.write_shard", cut)
+            patched.setattr("interp.features.writing.write_shard", cut)
             extract(images, tiny(), out, engine=first, **options)
         with pytest.raises(InputError, match="2 of 6 shards"):
             FeatureStore(out)
