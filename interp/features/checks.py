@@ -78,7 +78,6 @@ def print_estimate(out: Path, encoder: Encoder, todo: int, done: int, speed: flo
         InputError: the disk cannot hold it.
     """
     need = todo * bytes_per_image(encoder, dtype)
-    free = shutil.disk_usage(out).free
     seconds = todo / speed
     duration = f"{seconds / 60:.0f} min" if seconds > 90 else f"{seconds:.0f} s"
     print(
@@ -86,6 +85,16 @@ def print_estimate(out: Path, encoder: Encoder, todo: int, done: int, speed: flo
         + (f" ({done} done before)" if done else "")
         + f"; about {duration} at {speed:.0f} images/s on {encoder.device}, decoding aside"
     )
+    refuse_full_disk(out, need)
+
+
+def refuse_full_disk(out: Path, need: int) -> None:
+    """Refuse work that the disk of a folder cannot hold.
+
+    Raises:
+        InputError: it has less than `need` bytes free.
+    """
+    free = shutil.disk_usage(out).free
     if need > free:
         raise InputError(
             f"the store needs {need / 1e9:.1f} GB and {out} has {free / 1e9:.1f} GB free; name another --out"
