@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
@@ -46,20 +47,15 @@ def draw_verdict(verdict: Verdict, image: Image.Image | None = None, *, parts: i
     """
     figure = Figure(figsize=(15.0, 4.6), layout="constrained")
     bars, grid, plain, over = figure.subplots(1, 4, width_ratios=[1.3, 1.0, 1.0, 1.25])
-    _draw_bars(bars, verdict, parts)
-    heads = _draw_signed(grid, verdict.heads)
-    layers, n_heads = verdict.heads.shape
-    grid.set(title="Heads", xlabel="head", ylabel="layer")
-    grid.set_xticks(range(0, n_heads, max(1, n_heads // 8)))
-    grid.set_yticks(range(0, layers, max(1, layers // 12)))
-    _draw_scale(figure, grid, heads)
+    _draw_bars(bars, verdict.parts, parts, UNIT)
+    _draw_grid(figure, grid, verdict.heads, UNIT)
     seen = verdict.seen if image is None else np.asarray(image.convert("RGB"))
     plain.imshow(seen)
     plain.set_title("As the encoder saw it" if image is None else "Image")
     height, width = seen.shape[:2]
     over.imshow(seen.mean(-1), cmap="gray", vmin=-400, vmax=290)
     patches = _draw_signed(over, verdict.patches, (-0.5, width - 0.5, height - 0.5, -0.5))
-    _draw_scale(figure, over, patches)
+    _draw_scale(figure, over, patches, UNIT)
     over.set_title("What the heads read, where")
     others = f", other tokens {verdict.prefix.sum():+.2f}" if len(verdict.prefix) else ""
     over.set_xlabel(f"patches {verdict.patches.sum():+.2f}{others} log-odds")
@@ -72,13 +68,48 @@ def draw_verdict(verdict: Verdict, image: Image.Image | None = None, *, parts: i
     return figure
 
 
-def _draw_bars(axis: Axes, verdict: Verdict, parts: int) -> None:
-    shown = verdict.largest(parts)
+def draw_heads(
+    table: pd.DataFrame,
+    heads: np.ndarray,
+    title: str,
+    *,
+    unit: str = "contribution to the score",
+    parts: int = 12,
+) -> Figure:
+    """Bars of the largest parts beside the grid of heads; with low and high, their intervals.
+
+    Args:
+        table: a row for each part: part, contribution, and perhaps low and high.
+        heads: (l, h) contributions.
+        title: over both.
+        unit: of the contributions.
+        parts: how many bars; all other parts are one more.
+    """
+    figure = Figure(figsize=(8.6, 4.6), layout="constrained")
+    bars, grid = figure.subplots(1, 2, width_ratios=[1.3, 1.0])
+    _draw_bars(bars, table, parts, unit)
+    _draw_grid(figure, grid, heads, unit)
+    figure.suptitle(title)
+    return figure
+
+
+def _draw_grid(figure: Figure, grid: Axes, heads: np.ndarray, unit: str) -> None:
+    layers, n_heads = heads.shape
+    grid.set(title="Heads", xlabel="head", ylabel="layer")
+    drawn = _draw_signed(grid, heads)
+    grid.set_xticks(range(0, n_heads, max(1, n_heads // 8)))
+    grid.set_yticks(range(0, layers, max(1, layers // 12)))
+    _draw_scale(figure, grid, drawn, unit)
+
+
+def _draw_bars(axis: Axes, table: pd.DataFrame, parts: int, unit: str) -> None:
+    order = table["contribution"].abs().sort_values(ascending=False, kind="stable").index
+    shown = table.loc[order[:parts]]
     names, values = list(shown["part"]), shown["contribution"].to_numpy()
-    rest = len(verdict.parts) - len(shown)
+    rest = len(table) - len(shown)
     if rest:
         names = [*names, f"{rest} other parts"]
-        values = np.append(values, verdict.parts["contribution"].sum() - values.sum())
+        values = np.append(values, table["contribution"].sum() - values.sum())
     places = np.arange(len(names))
     bars = axis.barh(places, values, color=np.where(values > 0, FAKE, REAL), edgecolor="0.2", linewidth=0.6)
     for bar, value in zip(bars, values, strict=True):
@@ -93,11 +124,21 @@ def _draw_bars(axis: Axes, verdict: Verdict, parts: int) -> None:
             va="center",
             fontsize=8,
         )
+    if "low" in shown:
+        ends = np.abs(shown[["low", "high"]].to_numpy().T - shown["contribution"].to_numpy())
+        axis.errorbar(
+            values[: len(shown)],
+            places[: len(shown)] + 0.28,
+            xerr=ends,
+            fmt="none",
+            ecolor="0.1",
+            elinewidth=1,
+        )
     axis.axvline(0, color="0.2", linewidth=0.8)
     axis.set_yticks(places, names)
     axis.invert_yaxis()
     axis.margins(x=0.2)
-    axis.set(title="Largest parts", xlabel=UNIT)
+    axis.set(title="Largest parts", xlabel=unit)
     axis.spines[["top", "right"]].set_visible(False)
     signs = [Patch(facecolor=FAKE, edgecolor="0.2", label="for fake")]
     signs += [Patch(facecolor=REAL, edgecolor="0.2", hatch=HATCH, label="for real")]
@@ -129,9 +170,9 @@ def _draw_signed(
     return drawn
 
 
-def _draw_scale(figure: Figure, axis: Axes, drawn: AxesImage) -> None:
+def _draw_scale(figure: Figure, axis: Axes, drawn: AxesImage, unit: str) -> None:
     """The colours' scale, hatched where the map is."""
     bound = drawn.get_clim()[1]
-    scale = figure.colorbar(drawn, ax=axis, label=UNIT, shrink=0.85)
+    scale = figure.colorbar(drawn, ax=axis, label=unit, shrink=0.85)
     for low, high, shade in ((-0.6, -HATCHED, "0.25"), (-1, -0.6, "0.9")):
         scale.ax.axhspan(low * bound, high * bound, fill=False, hatch=HATCH, edgecolor=shade, linewidth=0)
