@@ -32,7 +32,8 @@ class Evidence(NamedTuple):
         excess_z, p_value: promised minus kept, on that scale, over the spread of the same for shuffled statistics;
             and the share of shuffles whose largest candidate reaches it.
         gain, gain_low, gain_high: AUC on select rows that erasing it gains, with its 95 % interval.
-        null_gain_high: the 95 % quantile, over shuffles, of the largest gain of a candidate.
+        null_gain_high: the 95 % quantile, over shuffles of the statistics among photographs and among fakes, of the
+            largest gain of a candidate; NaN where no candidate's p_value reaches the level.
     """
 
     train_auc: float
@@ -65,7 +66,11 @@ class Evidence(NamedTuple):
 
 
 def judge(
-    search: ShortcutSearch, members: Mapping[str, Sequence[int]], n_null: int, rng: np.random.Generator
+    search: ShortcutSearch,
+    members: Mapping[str, Sequence[int]],
+    n_null: int,
+    rng: np.random.Generator,
+    level: float = 1.0,
 ) -> dict[str, Evidence]:
     """The evidence for every candidate.
 
@@ -77,23 +82,26 @@ def judge(
         members: columns of the statistics of each candidate.
         n_null: shuffles.
         rng: of shuffles and folds.
+        level: where no p_value reaches it, the costly null of the gains is left out.
     """
     promises = {name: search.promise(search.directions(columns)) for name, columns in members.items()}
-    null, gains = np.empty((n_null, len(members))), np.empty((n_null, len(members)))
+    null = np.empty((n_null, len(members)))
     for draw in range(n_null):
         order = shuffled_within(search.kind, rng)
         drawn = [search.directions(columns, order) for columns in members.values()]
         null[draw] = [search.promise(one).excess for one in drawn]
-        gains[draw] = search.gains(drawn)
     centre, spread = null.mean(0), np.maximum(null.std(0), np.finfo(float).tiny)
     largest = ((null - centre) / spread).max(1)
-    gain_high = float(np.quantile(gains.max(1), 0.95, method="higher"))
+    excess = (np.array([one.excess for one in promises.values()]) - centre) / spread
+    p_values = (1 + (largest[:, None] >= excess).sum(0)) / (1 + n_null)
+    gain_high = np.nan
+    if p_values.min() <= level:
+        gain_high = _largest_gain_by_chance(search, members, n_null, rng)
     bound, seed, found = norm.isf(BOUND), int(rng.integers(2**32)), {}
     for number, (name, columns) in enumerate(members.items()):
-        promise, gain = promises[name], search.gain(search.directions(columns))
+        promise, gain = promises[name], search.gain(search.erasable(columns))
         train, select = _alone(search, columns, seed)
         fall = AucGain(train.gain - select.gain, float(np.hypot(train.se, select.se)))
-        z = float((promise.excess - centre[number]) / spread[number])
         reach = norm.isf(0.025) * gain.se
         found[name] = Evidence(
             train_auc=0.5 + train.gain,
@@ -102,14 +110,26 @@ def judge(
             share=promise.share,
             kept=promise.kept,
             rest_kept=promise.rest_kept,
-            excess_z=z,
-            p_value=float((1 + (largest >= z).sum()) / (1 + n_null)),
+            excess_z=float(excess[number]),
+            p_value=float(p_values[number]),
             gain=gain.gain,
             gain_low=float(gain.gain - reach),
             gain_high=float(gain.gain + reach),
             null_gain_high=gain_high,
         )
     return found
+
+
+def _largest_gain_by_chance(
+    search: ShortcutSearch, members: Mapping[str, Sequence[int]], n_null: int, rng: np.random.Generator
+) -> float:
+    """The 95 % quantile of the largest gain of a candidate, statistics shuffled among photographs and among fakes."""
+    largest = []
+    for _ in range(n_null):
+        order = shuffled_within(search.label, rng)
+        gains = search.gains([search.erasable(columns, order) for columns in members.values()])
+        largest.append(gains.max())
+    return float(np.quantile(largest, 0.95, method="higher"))
 
 
 def _alone(search: ShortcutSearch, columns: Sequence[int], seed: int) -> tuple[AucGain, AucGain]:

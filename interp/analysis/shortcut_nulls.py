@@ -49,13 +49,13 @@ class ShortcutNulls:
     def random_directions(self, draws: int, seed: np.random.SeedSequence) -> np.ndarray:
         """Scores (draws, rows) after erasing random directions, as many as the removal did.
 
-        They are drawn with the covariance that the embedding has within classes.
+        They are drawn with the covariance that the embedding has among photographs and among fakes.
         """
         rng = np.random.default_rng(seed)
         return np.stack([self._scores(self._search.random_directions(self._rank, rng)) for _ in range(draws)])
 
     def shuffled_statistics(self, draws: int, seed: np.random.SeedSequence) -> np.ndarray:
-        """Scores (draws, rows) after erasing as many candidates, the best of statistics shuffled within classes.
+        """Scores (draws, rows) after erasing as many candidates, the best of statistics shuffled within labels.
 
         The best is the one whose promise is kept least, as in the removal; here it need not pass any bound.
         """
@@ -64,14 +64,13 @@ class ShortcutNulls:
 
     def _shuffled(self, rng: np.random.Generator) -> np.ndarray:
         search, members = self._search, dict(self._members)
-        order, found = shuffled_within(search.kind, rng), np.zeros((search.train.shape[1], 0))
+        order, found = shuffled_within(search.label, rng), []
         for _ in range(self._many):
             drawn = {name: search.directions(columns, order) for name, columns in members.items()}
             worst = max(drawn, key=lambda name: search.promise(drawn[name]).excess)
-            del members[worst]
-            found = np.concatenate([found, drawn[worst]], axis=1)
+            found += members.pop(worst)
             search = search.erased(drawn[worst])
-        return found
+        return self._search.erasable(found, order)
 
     def _scores(self, directions: np.ndarray) -> np.ndarray:
         train, select, rows = (part - part @ directions @ directions.T for part in self._columns)

@@ -26,9 +26,11 @@ class ShortcutRemoval(ChoosesOnSelectRows, Erasure):
     A shortcut is a property, such as colour cast, that tells fakes from photographs in the train rows alone. Each
     candidate is a group of statistics of the pixels. Its directions are how the embedding moves with these statistics
     among photographs, and among the fakes of one generator, in train and select rows; the label has no part in them.
-    Taking them out is least-squares concept erasure (Belrose et al. 2023, arXiv 2306.03819) of the statistics within
-    classes, as the orthogonal projection of standardised columns: afterwards no linear score of the rows fitted on is
-    correlated with the statistics within classes. Candidates are taken one by one, as long as one passes all of this:
+    They are the evidence. What is taken out is how the embedding moves with the statistics among photographs and among
+    all fakes, since a property that comes with a generator moves it further: least-squares concept erasure (Belrose et
+    al. 2023, arXiv 2306.03819) as the orthogonal projection of standardised columns. Afterwards no linear score of the
+    rows fitted on is correlated with the statistics among photographs and among fakes taken together. Candidates are
+    found one by one, each beyond those before it, as long as one passes all of this:
 
     - the statistics alone tell train fakes from photographs, better than they tell select fakes (bound on both);
     - through its directions the detector promises a margin on train rows of which select rows keep less than half
@@ -115,7 +117,7 @@ class ShortcutRemoval(ChoosesOnSelectRows, Erasure):
         rows_of_parts(np.where(known, _names(train, select, len(values)), ""), "ShortcutRemoval", labels)
         train, select = train[known[train]], select[known[select]]
         names, units = (None if one is None else np.asarray(one) for one in (generator, groups))
-        search = ShortcutSearch.of(values, labels, train, select, measured, names, units)
+        search = start = ShortcutSearch.of(values, labels, train, select, measured, names, units)
         self.members_ = candidates_of(columns, self.candidates)
         members = dict(self.members_)
         rng = np.random.default_rng(self.random_state)
@@ -123,19 +125,17 @@ class ShortcutRemoval(ChoosesOnSelectRows, Erasure):
         self._table: dict[str, dict[str, Any]] = {}
         found = []
         while members:
-            step = judge(search, members, self.n_null, rng)
+            step = judge(search, members, self.n_null, rng, self.level)
             self._table |= {name: evidence._asdict() for name, evidence in step.items()}
             passing = [name for name, evidence in step.items() if evidence.passes(self.level)]
             if not passing:
                 break
             best = max(passing, key=lambda name: step[name].excess_z)
             self.removed_.append(best)
-            found.append(search.directions(members.pop(best)))
-            search = search.erased(found[-1])
+            found += members[best]
+            search = search.erased(search.directions(members.pop(best)))
         used = values[np.concatenate([train, select])]
-        self._project(
-            np.concatenate([np.zeros((values.shape[1], 0)), *found], axis=1), values[train].std(0), used
-        )
+        self._project(start.erasable(found), values[train].std(0), used)
         return self
 
     def _project(self, directions: np.ndarray, scale: np.ndarray, used: np.ndarray) -> None:

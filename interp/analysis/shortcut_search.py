@@ -43,7 +43,9 @@ class ShortcutSearch:
     Every photograph and every generator of fakes is a class; classes weigh the same as in `generator_weights`. The
     directions of a statistic are the covariances of the columns with it *within* classes: what the embedding does as
     the statistic varies among photographs, and among the fakes of one generator. What the label itself does is not
-    in them.
+    in them, nor what a generator does. They are the evidence that a detector leans on the statistic. What is erased
+    once it is found are its covariances among photographs and among all fakes: a property that comes with a
+    generator moves the embedding further than any variation within one class shows.
 
     Attributes:
         train, select: (n, p) and (m, p), standardised by the train rows.
@@ -85,6 +87,11 @@ class ShortcutSearch:
         """(n + m,) the class of every row, train rows first."""
         return np.concatenate([self.train_kind, self.select_kind])
 
+    @cached_property
+    def label(self) -> np.ndarray:
+        """(n + m,) 1 fake, 0 photograph, train rows first."""
+        return np.concatenate([self.train_y, self.select_y])
+
     def directions(self, members: Sequence[int], order: np.ndarray | None = None) -> np.ndarray:
         """(p, r) orthonormal: how the columns move with some statistics within classes.
 
@@ -95,9 +102,18 @@ class ShortcutSearch:
         measured = self._measured[:, members]
         return orthonormal(self._within.T @ (measured if order is None else measured[order]))
 
+    def erasable(self, members: Sequence[int], order: np.ndarray | None = None) -> np.ndarray:
+        """(p, r) orthonormal: how the columns move with some statistics among photographs, and among all fakes.
+
+        Args:
+            members, order: as in `directions`.
+        """
+        measured = self._measured_by_label[:, members]
+        return orthonormal(self._by_label.T @ (measured if order is None else measured[order]))
+
     def random_directions(self, many: int, rng: np.random.Generator) -> np.ndarray:
-        """(p, many) orthonormal, drawn with the columns' covariance within classes."""
-        return orthonormal(self._within.T @ rng.standard_normal((len(self._within), many)))
+        """(p, many) orthonormal, drawn with the columns' covariance among photographs and among fakes."""
+        return orthonormal(self._by_label.T @ rng.standard_normal((len(self._by_label), many)))
 
     def erased(self, directions: np.ndarray) -> ShortcutSearch:
         """The same rows without some directions (p, r), orthonormal."""
@@ -143,10 +159,16 @@ class ShortcutSearch:
         return within_classes(np.concatenate([self.train, self.select]), self.kind)
 
     @cached_property
+    def _by_label(self) -> np.ndarray:
+        return within_classes(np.concatenate([self.train, self.select]), self.label)
+
+    @cached_property
     def _measured(self) -> np.ndarray:
-        measured = within_classes(self.statistics, self.kind)
-        spread = measured.std(0)
-        return np.divide(measured, spread, out=np.zeros_like(measured), where=spread > 0)
+        return _spread_to_one(within_classes(self.statistics, self.kind))
+
+    @cached_property
+    def _measured_by_label(self) -> np.ndarray:
+        return _spread_to_one(within_classes(self.statistics, self.label))
 
     @cached_property
     def _select_weight(self) -> np.ndarray:
@@ -201,6 +223,11 @@ def orthonormal(columns: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(columns, axis=0)
     left, size, _ = np.linalg.svd(columns[:, length > 0] / length[length > 0], full_matrices=False)
     return left[:, size > 1e-10 * size.max(initial=0)]
+
+
+def _spread_to_one(columns: np.ndarray) -> np.ndarray:
+    spread = columns.std(0)
+    return np.divide(columns, spread, out=np.zeros_like(columns), where=spread > 0)
 
 
 def _ratio(part: float, whole: float) -> float:

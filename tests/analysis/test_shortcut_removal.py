@@ -102,7 +102,7 @@ def test_where_nothing_is_found_the_features_pass_through():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("own", [0.0, 0.3])
+@pytest.mark.parametrize("own", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_nothing_planted_is_nothing_found(own):
     """At most 5 % of 200 draws, by a binomial bound; with generators that lie off in directions of their own too."""
     draws = (fitted(*draw(seed, 0, own, n=50, p=16), n_null=49, random_state=seed) for seed in range(200))
@@ -110,14 +110,14 @@ def test_nothing_planted_is_nothing_found(own):
     assert found <= binom.ppf(0.999, 200, 0.05)
 
 
-def test_nothing_linear_is_left_within_classes():
+def test_nothing_linear_is_left_within_labels():
     """The theorem of least-squares erasure, for standardised columns, on the rows fitted on."""
     X, y, part, generator, statistics = draw()
     removal = fitted(X, y, part, generator, statistics)
     rows = part != "test"
-    erased = within_classes(removal.transform(X)[rows], generator[rows])
+    erased = within_classes(removal.transform(X)[rows], y[rows])
     members = candidates_of(list(statistics.columns))["colour cast"]
-    measured = within_classes(statistics.to_numpy()[rows][:, members], generator[rows])
+    measured = within_classes(statistics.to_numpy()[rows][:, members], y[rows])
     np.testing.assert_allclose(erased.T @ measured, 0, atol=1e-8)
     reading = Ridge(1e-3, fit_intercept=False).fit(erased, measured)
     assert abs(reading.score(erased, measured)) < 1e-6
