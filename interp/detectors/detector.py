@@ -67,11 +67,7 @@ class Detector:
         Raises:
             InputError: the store was made by another encoder or with another preprocessing or equalisation.
         """
-        from interp.features.provenance import refuse_other_settings
-
-        settings = ("encoder", "preprocessing", "equalize", "views", "laundering")
-        made, asked = ({name: key.get(name, "none") for name in settings} for key in (store.key, self.key))
-        refuse_other_settings(store.folder, made, asked)
+        self.refuse_other_store(store)
         views = ViewPool(store.rows, self.notes.get("pool", "mean"))
         every = np.arange(len(store))
         table = store.rows[["error"]].iloc[views.images(every)].copy()
@@ -87,6 +83,14 @@ class Detector:
         verdict = np.where(table["score"] > self.threshold, "fake", "real")
         table.insert(1, "verdict", np.where(table["error"] == "", verdict, ""))
         return table
+
+    def refuse_other_store(self, store: FeatureStore) -> None:
+        """Raise InputError where a store was made by another encoder or with other settings than this was fitted on."""
+        from interp.features.provenance import refuse_other_settings
+
+        settings = ("encoder", "preprocessing", "equalize", "views", "laundering")
+        made, asked = ({name: key.get(name, "none") for name in settings} for key in (store.key, self.key))
+        refuse_other_settings(store.folder, made, asked)
 
     def save(self, folder: str | Path) -> Path:
         """Write the detector: a linear one as safetensors + JSON, any other scikit-learn model with skops."""
