@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from interp.errors import UnreadableImage
 
@@ -142,7 +142,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
         pixels=pixels,
         facts={
             "content_hash": hashlib.sha256(data).hexdigest(),
-            "pixel_hash": hashlib.sha256(b"%dx%d:" % pixels.size + pixels.tobytes()).hexdigest(),
+            "pixel_hash": _pixel_hash(pixels),
             "width": pixels.width,
             "height": pixels.height,
             "format": file_format,
@@ -152,9 +152,17 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     )
 
 
+def _pixel_hash(pixels: Image.Image) -> str:
+    digest = hashlib.sha256(b"%dx%d:" % pixels.size)
+    digest.update(pixels.tobytes())
+    return digest.hexdigest()
+
+
 def _upright(picture: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF block says; itself, and no copy, where that says nothing."""
     try:
-        return ImageOps.exif_transpose(picture)
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(picture) if turned else picture
     except Exception:  # a damaged EXIF block raises anything; the pixels are whole all the same
         return picture
 

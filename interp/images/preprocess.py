@@ -229,7 +229,7 @@ class Preprocessing:
         mean, std = torch.tensor([self.mean, self.std], dtype=torch.float32, device=pixels.device)[
             :, :, None, None
         ]
-        return ((pixels.to(torch.float32) * self.scale - mean) / std).to(dtype or torch.float32)
+        return pixels.to(torch.float32).mul_(self.scale).sub_(mean).div_(std).to(dtype or torch.float32)
 
     def spec(self) -> dict[str, Any]:
         """Everything that decides the result, ready for JSON, for the provenance of what was computed."""

@@ -17,7 +17,7 @@ import pytest
 import transformers.image_transforms
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from interp.errors import UnreadableImage
 from interp.images.decode import MAX_PIXELS, decode_image, read_image
@@ -119,6 +119,22 @@ def test_images_stand_upright(orientation: int, file_format: str) -> None:
     assert (image.facts["width"], image.facts["height"]) == image.pixels.size == (96, 64)
     assert np.abs(np.asarray(image.pixels).astype(int) - upright)[4:28, 4:44].max() < 40
     assert np.abs(np.asarray(image.pixels).astype(int) - upright)[36:60, 4:44].max() < 40
+
+
+@pytest.mark.parametrize("orientation", [None, *range(10)])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_pixels_and_their_hash_are_pillows_own_whatever_the_orientation(orientation, file_format) -> None:
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    data = encoded(drawn(), file_format, exif=exif)
+    with Image.open(io.BytesIO(data)) as picture:
+        expected = ImageOps.exif_transpose(picture).convert("RGB")
+    found = decode_image(data)
+    assert found.pixels.size == expected.size and found.pixels.tobytes() == expected.tobytes()
+    levels = np.asarray(expected)
+    named = b"%dx%d:" % (levels.shape[1], levels.shape[0]) + levels.tobytes()
+    assert found.facts["pixel_hash"] == hashlib.sha256(named).hexdigest()
 
 
 def test_a_damaged_exif_block_counts_as_none() -> None:

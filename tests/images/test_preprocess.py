@@ -93,8 +93,11 @@ def test_values_are_computed_in_fp32_and_rounded_once() -> None:
     exact = (pixels.double() / 255 - torch.tensor(steps.mean)[:, None, None]) / torch.tensor(steps.std)[
         :, None, None
     ]
-    assert steps.normalize(pixels).dtype == torch.float32
-    assert (steps.normalize(pixels) - exact).abs().max() < 1e-6
+    kept, values = pixels.clone(), steps.normalize(pixels)
+    assert values.dtype == torch.float32 and torch.equal(pixels, kept)
+    assert (values - exact).abs().max() < 1e-6
+    mean, std = torch.tensor([steps.mean, steps.std])[:, :, None, None]
+    assert torch.equal(values, (pixels.float() * steps.scale - mean) / std)  # bit for bit, without its copies
     for dtype in (torch.float16, torch.bfloat16):
         assert torch.equal(steps.normalize(pixels, dtype), steps.normalize(pixels).to(dtype))
 
