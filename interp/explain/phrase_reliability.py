@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy.special import expit, logit
-from scipy.stats import norm, rankdata
 
 from interp.errors import InputError
 from interp.explain.text_encoder import unit_rows
+from interp.protocol.clustered_auc import clustered_auc
 
 LEAST = 0.6
 """Retrieval AUC below which a phrase is not to be relied on."""
@@ -73,7 +72,7 @@ def phrase_reliability(
     for column, phrase in enumerate(has.columns):
         known = usable & has[phrase].notna().to_numpy()
         shown = has[phrase].fillna(False).to_numpy().astype(bool)[known]
-        value, low, high = _auc_interval(shown, scores[known, column], group[known], level)
+        value, low, high, _ = clustered_auc(shown, scores[known, column], group[known], level=level)
         rows.append(
             (phrase, int(shown.sum()), int((~shown).sum()), value, low, high, value >= least and low > 0.5)
         )
@@ -106,28 +105,3 @@ def reliable_only(phrases: Sequence[str], reliability: pd.DataFrame) -> np.ndarr
         .fillna(False)
         .to_numpy(bool)
     )
-
-
-def _auc_interval(
-    shown: np.ndarray, scores: np.ndarray, group: np.ndarray, level: float
-) -> tuple[float, float, float]:
-    """AUC and its ends, from placements summed within groups (DeLong et al. 1988; Obuchowski 1997)."""
-    n_with, n_without = int(shown.sum()), int((~shown).sum())
-    if min(n_with, n_without) < 2:
-        return float("nan"), float("nan"), float("nan")
-    ranks = rankdata(scores)
-    placed = np.empty(len(scores))
-    placed[shown] = (ranks[shown] - rankdata(scores[shown])) / n_without
-    placed[~shown] = 1 - (ranks[~shown] - rankdata(scores[~shown])) / n_with
-    value = float(placed[shown].mean())
-    share = np.where(shown, 1 / n_with, 1 / n_without)
-    sums = np.bincount(group, (placed - value) * share, minlength=int(group.max()) + 1)
-    many = len(np.unique(group))
-    error = float(np.sqrt((sums**2).sum() * many / max(many - 1, 1)))
-    tail = (1 - level) / 2
-    if value in (0.0, 1.0):
-        fewest = min(len(np.unique(group[shown])), len(np.unique(group[~shown])))
-        end = tail ** (1 / fewest)
-        return (value, end, 1.0) if value else (value, 0.0, 1 - end)
-    half = norm.ppf(1 - tail) * error / (value * (1 - value))
-    return value, float(expit(logit(value) - half)), float(expit(logit(value) + half))
