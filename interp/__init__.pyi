@@ -1,7 +1,9 @@
 from interp.analysis.coordinate_removal import CoordinateRemoval as CoordinateRemoval
+from interp.analysis.generator_erasure import GeneratorErasure as GeneratorErasure
 from interp.analysis.harmful import harmful_components as harmful_components
 from interp.analysis.head_removal import HeadRemoval as HeadRemoval
 from interp.analysis.head_selection import HeadSelection as HeadSelection
+from interp.analysis.leace import Leace as Leace
 from interp.analysis.ranking import rank_heads as rank_heads
 from interp.demo import demo_encoder as demo_encoder
 from interp.detectors.detector import Detector as Detector
@@ -19,6 +21,10 @@ from interp.errors import InputError as InputError
 from interp.evaluation.ablation import ablate as ablate
 from interp.evaluation.arms import Arm as Arm
 from interp.evaluation.transfer import evaluate_transfer as evaluate_transfer
+from interp.explain.in_words import describe_detector as describe_detector
+from interp.explain.in_words import describe_heads as describe_heads
+from interp.explain.in_words import describe_removed as describe_removed
+from interp.explain.text_encoder import load_text_encoder as load_text_encoder
 from interp.features.extract import extract as extract
 from interp.features.store import FeatureStore as FeatureStore
 from interp.images.check import check_images as check_images
@@ -30,6 +36,8 @@ from interp.images.simulated import draw_simulated_set as draw_simulated_set
 from interp.main_job import run as run
 from interp.main_job import score_images as score_images
 from interp.protocol.splits import Protocol as Protocol
+from interp.report.explanation import explain_image as explain_image
+from interp.report.set_explanation import explain_set as explain_set
 from interp.reproduction import reproduce as reproduce
 
 __version__: str
@@ -44,12 +52,14 @@ __all__ = [
     "Equalize",
     "Family",
     "FeatureStore",
+    "GeneratorErasure",
     "HeadLayout",
     "HeadRecorder",
     "HeadRemoval",
     "HeadSelection",
     "ImageSet",
     "InputError",
+    "Leace",
     "LinearDetector",
     "Preprocessing",
     "Protocol",
@@ -57,13 +67,19 @@ __all__ = [
     "ablate",
     "check_images",
     "demo_encoder",
+    "describe_detector",
+    "describe_heads",
+    "describe_removed",
     "draw_simulated_set",
     "evaluate_transfer",
+    "explain_image",
+    "explain_set",
     "extract",
     "harmful_components",
     "load_detector",
     "load_encoder",
     "load_released_head",
+    "load_text_encoder",
     "pruned",
     "rank_heads",
     "read_image",

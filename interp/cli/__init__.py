@@ -7,7 +7,7 @@ import sys
 
 import tyro
 
-from interp.cli import ablation, detectors, images, reproduction
+from interp.cli import ablation, detectors, explaining, images, reproduction
 from interp.errors import InputError
 
 COMMANDS = (
@@ -18,6 +18,8 @@ COMMANDS = (
     detectors.evaluate,
     detectors.run,
     detectors.score,
+    explaining.explain,
+    explaining.words,
     ablation.ablate,
     reproduction.reproduce,
     detectors.demo,
