@@ -94,6 +94,12 @@ class RineHead(nn.Module):
         head.load_state_dict({name: found[published] for published, name in names.items()})
         return head
 
+    def published(self) -> dict[str, np.ndarray]:
+        """The weights by their published names, which `from_checkpoint` reads back."""
+        own = {name: value.detach().numpy().copy() for name, value in self.state_dict().items()}
+        found = {public: own[name] for public, name in _published_names(len(self.project)).items()}
+        return {**found, "alpha": found["alpha"][None]}
+
 
 def rine_scores(head: RineHead, store: FeatureStore, encoder: Encoder) -> np.ndarray:
     """Log-odds of every image of a store, (n,) float64; NaN where an image could not be read.
