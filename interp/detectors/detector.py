@@ -14,6 +14,7 @@ import pandas as pd
 from interp.errors import InputError
 from interp.features.store import FeatureStore
 from interp.images.views import VIEW_OF
+from interp.protocol.calibration import read_calibration
 from interp.protocol.pooling import ViewPool
 
 DESCRIPTION = "detector.json"
@@ -60,7 +61,10 @@ class Detector:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
     def score(self, store: FeatureStore) -> pd.DataFrame:
-        """Score every image of a store: key, score, verdict ("fake", "real", or "" where unreadable), error.
+        """Score every image of a store: key, score, verdict ("fake", "real", "" where unreadable), probability, error.
+
+        The probability of a fake comes from the calibration on select rows, where the notes have one; it holds where
+        fakes are as frequent as they were there.
 
         The views of an image are pooled to one score, as they were where the detector was judged.
 
@@ -82,6 +86,9 @@ class Detector:
         table.insert(0, "score", views(every, scores))
         verdict = np.where(table["score"] > self.threshold, "fake", "real")
         table.insert(1, "verdict", np.where(table["error"] == "", verdict, ""))
+        if "calibration" in self.notes:
+            known = read_calibration(self.notes["calibration"])
+            table.insert(2, "probability", known.probability(table["score"]))
         return table
 
     def refuse_other_store(self, store: FeatureStore) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from interp.detectors.detector import Detector
 from interp.evaluation.arms import Arm
 from interp.features.store import FeatureStore
+from interp.protocol.calibration import calibrate
 from interp.protocol.metrics import threshold_for_balanced_accuracy
 from interp.protocol.pooling import ViewPool
 from interp.protocol.splits import Protocol
@@ -28,13 +29,14 @@ def final_detector(
         pool: "mean" or "max" over the views of an image.
     """
     split = protocol.final_split()
-    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    y = (store.rows["label"] != "real").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
     X = store.features(arm.features)
     fitted = arm.fit(X, y, split, generator)
     model = fitted.linear()
     views = ViewPool(store.rows, pool)
     scores = views(split.select, fitted.decision_function(X[split.select]))
+    labels = y[views.images(split.select)]
     kept = getattr(fitted.transformer, "heads_", None)
     removed = getattr(fitted.transformer, "removed_", None)
     notes = {
@@ -42,6 +44,7 @@ def final_detector(
         "train_generators": list(split.train_generators),
         "train_images": len(split.train),
         "select_images": len(split.select),
+        "calibration": calibrate(labels, scores).numbers(),
         "C": getattr(fitted.classifier, "C_", None),
         "heads": kept,
         "removed": None if removed is None else np.asarray(removed).tolist(),
@@ -51,7 +54,7 @@ def final_detector(
         name=arm.name,
         features=arm.features,
         model=fitted.model if model is None else model,
-        threshold=threshold_for_balanced_accuracy(y[views.images(split.select)], scores),
+        threshold=threshold_for_balanced_accuracy(labels, scores),
         key=store.key,
         notes=notes,
     )

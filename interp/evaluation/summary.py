@@ -9,6 +9,7 @@ import pandas as pd
 
 from interp.evaluation.cells import Cells
 from interp.protocol.intervals import Interval, holm, percentile_interval, two_sided_p, two_way_interval
+from interp.protocol.next_generator import next_generator_interval
 
 BASELINE = "embedding"
 """The arm that every gain is counted from: the plain detector on the encoder's embedding."""
@@ -25,11 +26,12 @@ def summarise(cells: Cells, nulls: pd.DataFrame, families: Mapping[str, str]) ->
     Returns:
         Indexed by arm. mean_ood_auc with low, high (95 % over images: one joint resample of photographs and
         groups, detectors fixed) and generators_low, generators_high (95 % over other generators: two-way
-        clustered by train and test family); mean_id_auc; worst_generator, worst_auc; delta_to_embedding with the
-        same two intervals; carried_by, the test generator without which the gain changes most, and
-        delta_without_it, the gain over the others; p (bootstrap, two-sided), p_holm (over arms); null_delta,
-        the 95th percentile of the strongest null's gain, and null_p, the largest share of a null's draws that
-        gain at least as much.
+        clustered by train and test family); mean_id_auc; worst_generator, worst_auc; next_low, next_high, where
+        the AUC of one more generator is to be expected (95 %,
+        `interp.protocol.next_generator.next_generator_interval`); delta_to_embedding with the first two intervals;
+        carried_by, the test generator without which the gain changes most, and delta_without_it, the gain over the
+        others; p (bootstrap, two-sided), p_holm (over arms); null_delta, the 95th percentile of the strongest
+        null's gain, and null_p, the largest share of a null's draws that gain at least as much.
     """
     unseen = cells.unseen
     base = cells.arms.index(BASELINE)
@@ -43,6 +45,9 @@ def summarise(cells: Cells, nulls: pd.DataFrame, families: Mapping[str, str]) ->
     by_test = cells.by(["test"]).query("test in @names", local_dict={"names": set(cells.table.test[unseen])})
     worst = by_test.loc[by_test.groupby("arm")["auc"].idxmin()].set_index("arm")
     table["worst_generator"], table["worst_auc"] = worst["test"], worst["auc"]
+
+    following = [_next(by_test[by_test["arm"] == arm], families) for arm in table.index]
+    table["next_low"], table["next_high"] = [one.low for one in following], [one.high for one in following]
 
     delta = cells.auc[unseen] - cells.auc[unseen][:, [base]]
     resampled = (cells.resampled[:, unseen] - cells.resampled[:, unseen][:, :, [base]]).mean(1)
@@ -87,6 +92,11 @@ def null_table(nulls: pd.DataFrame, gains: pd.Series) -> pd.DataFrame:
         low, high = np.quantile(values, [0.05, 0.95])
         rows.append([arm, null, len(values), values.mean(), low, high, p])
     return pd.DataFrame(rows, columns=["arm", "null", "draws", "mean", "low", "high", "p"])
+
+
+def _next(by_test: pd.DataFrame, families: Mapping[str, str]) -> Interval:
+    """Where the AUC of one more generator is to be expected, from one arm's AUC on each test generator."""
+    return next_generator_interval(by_test["auc"], by_test["test"].map(families).fillna(by_test["test"]))
 
 
 def _without_one(delta: np.ndarray, test: np.ndarray) -> pd.DataFrame:

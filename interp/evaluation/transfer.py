@@ -34,6 +34,8 @@ from interp.features.lock import only_writer
 from interp.features.provenance import open_results
 from interp.features.shards import read_json, write_json
 from interp.features.store import FeatureStore
+from interp.protocol.calibration import calibrate
+from interp.protocol.metrics import threshold_for_balanced_accuracy
 from interp.protocol.pooling import ViewPool
 from interp.protocol.resampling import derive_seed
 from interp.protocol.roles import Split
@@ -52,7 +54,8 @@ class Transfer:
         split_scores: every arm's scores on every split.
         cells: AUC of every cell with its joint resamples.
         nulls: a row for each null draw: arm, null, draw, auc, delta (to the plain embedding).
-        choices: a row for each split and arm: train, select, seed, arm, C, select_auc, kept, named.
+        choices: a row for each split and arm: train, select, seed, arm, C, select_auc, kept, named; threshold,
+            and slope and intercept of the calibration, from select rows.
         curves: for coordinate removal, a row for each split and step: removed, select_auc, test_auc, chosen.
         settings: what decided the numbers.
     """
@@ -64,6 +67,14 @@ class Transfer:
     choices: pd.DataFrame
     curves: pd.DataFrame
     settings: dict[str, Any]
+
+    @cached_property
+    def operating(self) -> pd.DataFrame:
+        """How every arm decides on every test generator; see `interp.evaluation.operating.operating_points`."""
+        from interp.evaluation.operating import RESAMPLES, operating_points
+
+        n_resamples = min(RESAMPLES, self.settings["n_resamples"])
+        return operating_points(self, n_resamples=n_resamples, random_state=self.settings["random_state"])
 
     @cached_property
     def summary(self) -> pd.DataFrame:
@@ -124,7 +135,7 @@ def evaluate_transfer(
         "pool": pool,
     }
     views = ViewPool(store.rows, pool)
-    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    y = (store.rows["label"] != "real").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
     features = {kind: store.features(kind) for kind in needed_features(arms)}
     jobs = [
@@ -181,7 +192,8 @@ def _one_split(
         X = features[arm.features]
         fitted = arm.fit(X, y, split, generator)
         scores[:, number] = views(positions, fitted.decision_function(X[positions]))
-        notes["choices"].append(_choice(fitted))
+        decides = _decides(views, y, split.select, fitted.decision_function(X[split.select]))
+        notes["choices"].append(_choice(fitted) | decides)
         seed = np.random.SeedSequence(derive_seed(random_state, split.name, split.seed, arm.name))
         for null, drawn in null_scores(fitted, X, y, split, generator, positions, seed).items():
             unseen = {name: rows for name, rows in sets.items() if name != IN_DISTRIBUTION}
@@ -196,6 +208,14 @@ def _one_split(
         write_json(temporary / NOTES, notes)
         os.rename(temporary, done)
     return images, scores, notes
+
+
+def _decides(views: ViewPool, y: np.ndarray, select: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Threshold and calibration from select rows: an image is called fake above the one; see `Sigmoid`."""
+    labels, pooled = y[views.images(select)], views(select, scores)
+    sigmoid = calibrate(labels, pooled)
+    threshold = threshold_for_balanced_accuracy(labels, pooled)
+    return {"threshold": threshold, "slope": sigmoid.slope, "intercept": sigmoid.intercept}
 
 
 def _choice(fitted: FittedArm) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from interp.errors import InputError, UnreadableImage
 from interp.evaluation.cells import IN_DISTRIBUTION
 from interp.evaluation.effect_table import RELIABLE
 from interp.evaluation.harm import harm_sentence
+from interp.evaluation.operating import SMALL_SETS, UNSEEN
 from interp.evaluation.shortcuts import shortcuts_sentence
 from interp.evaluation.summary import BASELINE
 from interp.images.decode import read_image
@@ -37,13 +38,14 @@ SIMULATED = "simulated-"
 LISTED = 60
 """Generators shown in a table of the page; the others stand in the CSV beside it."""
 SAMPLES, SAMPLE_SIDE = 6, 96
-FIGURES = ("gains", "head_map", "removal_curve")
+FIGURES = ("gains", "head_map", "removal_curve", "reliability")
 TABLES = {
     "summary.csv": "a row for each detector: all numbers of the table above",
     "nulls.csv": "each detector's nulls",
     "null_draws.csv": "every draw of every null",
     "generators.csv": "each detector on each test generator",
     "transfer.csv": "each detector, train generator and test generator",
+    "operating.csv": "decisions and probabilities of each detector on each test generator",
     "cells.csv": "the same for each select generator too",
     "choices.csv": "what was chosen on each split: strength, heads, coordinates",
     "ranking.csv": "every head alone",
@@ -195,6 +197,7 @@ def _found(result: RunResult) -> dict[str, Any]:
         "baseline": summary.loc[BASELINE].to_dict(),
         "recommended": words.arm_name(result.recommended),
         "arms": arms,
+        "decisions": _decisions(result.transfer.operating, summary),
         "generators": [
             {
                 "name": str(name) if name != IN_DISTRIBUTION else "",
@@ -213,6 +216,13 @@ def _found(result: RunResult) -> dict[str, Any]:
         "harm": harm_sentence(result.harm),
         "shortcuts": _shortcuts(result.shortcuts),
     }
+
+
+def _decisions(operating: pd.DataFrame, summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """How each arm decides on generators it has not seen; small ones only where there are no others."""
+    kind = UNSEEN if (operating["test"] == UNSEEN).any() else SMALL_SETS
+    rows = operating[operating["test"] == kind].to_dict("records")
+    return [{**row, **summary.loc[row["arm"], ["next_low", "next_high"]].to_dict()} for row in rows]
 
 
 def _shortcuts(table: pd.DataFrame | None) -> dict[str, Any] | None:

@@ -22,13 +22,18 @@ from interp.evaluation.effect_table import RELIABLE
 from interp.evaluation.files import file_warnings
 from interp.evaluation.final import final_detector
 from interp.evaluation.harm import harm_sentence
+from interp.evaluation.operating import probabilities
 from interp.evaluation.shortcuts import shortcuts_sentence
 from interp.evaluation.summary import BASELINE, null_table
 from interp.evaluation.transfer import Transfer
 from interp.features.store import FeatureStore
+from interp.protocol.reliability import reliability_bins
 from interp.protocol.splits import Protocol
 from interp.report import figures
 from interp.report.page import write_page
+from interp.report.page_words import arm_name
+from interp.report.reliability_figure import draw_reliability
+from interp.report.tables import write_table
 
 LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "scipy", "pandas", "pillow")
 LEVELS = ["mean_ood_auc", "low", "high", "generators_low", "generators_high", "mean_id_auc"]
@@ -121,14 +126,18 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
     tables.mkdir(parents=True, exist_ok=True)
     transfer, summary = result.transfer, result.summary
     transfer.scores().to_parquet(out / "scores.parquet", index=False)
-    summary.to_csv(tables / "summary.csv")
+    write_table(summary, tables / "summary", f"Every detector. {_caption(result)}")
     result.nulls.to_csv(tables / "nulls.csv", index=False)
     transfer.nulls.to_csv(tables / "null_draws.csv", index=False)
-    transfer.cells.by(["train", "test"]).to_csv(tables / "transfer.csv", index=False)
-    transfer.cells.by(["test"]).to_csv(tables / "generators.csv", index=False)
-    transfer.cells.by(["train", "select", "test"]).to_csv(tables / "cells.csv", index=False)
+    for name, by in {
+        "transfer": ["train", "test"],
+        "generators": ["test"],
+        "cells": ["train", "select", "test"],
+    }.items():
+        write_table(transfer.cells.by(by), tables / name, f"AUC by {' and '.join(by)}. {_caption(result)}")
+    write_table(transfer.operating, tables / "operating", f"Decisions and probabilities. {_caption(result)}")
     transfer.choices.to_csv(tables / "choices.csv", index=False)
-    result.ranking.table.to_csv(tables / "ranking.csv", index=False)
+    write_table(result.ranking.table, tables / "ranking", f"Every head alone. {_caption(result)}")
     result.ranking.per_split.to_csv(tables / "ranking_per_split.csv", index=False)
     result.harm.to_csv(tables / "harm.csv", index=False)
     if result.shortcuts is not None:
@@ -148,6 +157,17 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
     write_page(result, out, title=f"Which heads of {result.store.key['encoder']['name']} transfer?")
 
 
+def _caption(result: RunResult) -> str:
+    """How many images and splits a table stands on."""
+    rows, splits = result.store.rows[result.store.usable], result.protocol.splits
+    real = int((rows["label"] == "real").sum())
+    return (
+        f"{real:,} photographs and {len(rows) - real:,} other images of {rows['generator'].nunique() - 1} generators; "
+        f"mean over {len(splits)} splits, random_state {result.transfer.settings['random_state']}; intervals are 95 % "
+        f"over images ({result.transfer.settings['n_resamples']} joint resamples) where not named otherwise."
+    )
+
+
 def _write_figures(result: RunResult, folder: Path) -> None:
     transfer = result.transfer
     figures.save_figure(figures.head_map(result.ranking.table), folder / "head_map.png")
@@ -156,6 +176,8 @@ def _write_figures(result: RunResult, folder: Path) -> None:
     table = table[table["test"].isin(set(transfer.cells.table["test"][transfer.cells.unseen]))]
     for arm in result.summary.index:
         figures.save_figure(figures.transfer_matrix(table, arm), folder / f"transfer_{arm}.png")
+    said = reliability_bins(*probabilities(transfer, result.recommended))
+    figures.save_figure(draw_reliability(said, arm_name(result.recommended)), folder / "reliability.png")
     if len(transfer.curves):
         figures.save_figure(figures.removal_curve(transfer.curves), folder / "removal_curve.png")
 

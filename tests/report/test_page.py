@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from interp.errors import InputError
+from interp.evaluation.operating import SMALL_SETS
 from interp.images.image_set import ImageSet
 from interp.report.page import write_page
 from interp.report.page_words import claim
@@ -89,6 +90,23 @@ def test_the_table_of_generators_is_the_csv_s(small_run):
     assert shown == pytest.approx(measured[["auc", "low", "high"]].to_numpy().ravel(), abs=5.01e-4)
 
 
+def test_the_table_of_decisions_is_the_csv_s(small_run):
+    text = (small_run.folder / "index.html").read_text()
+    table = re.search(r'id="decisions".*?</table>', text, re.S)
+    row = re.search(r'data-arm="all_heads">(.*?)</tr>', table[0], re.S) if table else None
+    shown = (
+        [float(number) for number in re.findall(r"\d\.\d{3}", re.sub(r'title="[^"]*"', "", row[1]))]
+        if row
+        else []
+    )
+    measured = pd.read_csv(small_run.folder / "tables" / "operating.csv").set_index(["arm", "test"])
+    names = ("accuracy_photographs", "accuracy_fakes", "average_precision", "ece")
+    wanted = [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+    expected = measured.loc[("all_heads", SMALL_SETS), wanted].tolist()
+    spread = small_run.result.summary.loc["all_heads", ["next_low", "next_high"]].dropna().tolist()
+    assert shown == pytest.approx(expected + spread, abs=5.01e-4)
+
+
 def test_nothing_is_loaded_and_no_script_is_there(small_run, page):
     path = small_run.folder / "index.html"
     assert path.stat().st_size < 3e6
@@ -100,20 +118,20 @@ def test_nothing_is_loaded_and_no_script_is_there(small_run, page):
     assert "tables/summary.csv" in links
     assert all((small_run.folder / link).exists() for link in links)
     images = [attrs for tag, attrs in page.seen if tag == "img"]
-    assert len(images) == 3 and all(len(one["alt"] or "") > 40 for one in images)  # no sample by default
+    assert len(images) == 4 and all(len(one["alt"] or "") > 40 for one in images)  # no sample by default
 
 
 def test_simulated_images_are_called_so(small_run, page):
     text = (small_run.folder / "index.html").read_text()
     assert text.index("Simulated images.") < text.index("What was asked")
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.S)
-    assert len(captions) == 3 and all("Simulated images." in caption for caption in captions)
+    assert len(captions) == 4 and all("Simulated images." in caption for caption in captions)
 
 
 def test_samples_are_shown_only_when_given(small_run, tmp_path):
     folder = shutil.copytree(small_run.folder, tmp_path / "run")
     text = write_page(small_run.result, folder, title="t", samples=small_run.images).read_text()
-    shown = [attrs["alt"] or "" for tag, attrs in Page(text).seen if tag == "img"][:-3]
+    shown = [attrs["alt"] or "" for tag, attrs in Page(text).seen if tag == "img"][:-4]
     generators = small_run.images.table["generator"].nunique()
     assert len(shown) == 6 * generators and all("simulated" in alt for alt in shown)
 
@@ -133,6 +151,8 @@ def test_hostile_names_of_generators_files_and_titles_run_nothing(small_run, tmp
     transfer.__dict__["summary"] = small_run.result.summary.assign(worst_generator=HOSTILE).rename(
         {"best_layer": HOSTILE}
     )
+    operating = small_run.result.transfer.operating
+    transfer.__dict__["operating"] = operating.replace({"best_layer": HOSTILE})
     result = dataclasses.replace(small_run.result, store=store, transfer=transfer)
     result.__dict__["warnings"] = [HOSTILE]
     images = ImageSet.from_paths([tmp_path / file])
