@@ -9,7 +9,7 @@ import numpy as np
 
 from interp.analysis.logistic import balanced_weights, coefficient_path
 from interp.errors import InputError
-from interp.protocol.metrics import auc_columns
+from interp.protocol.metrics import auc_by_generator, auc_columns
 
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Inverse strengths C to choose from, ascending; on standardised columns the first is close to the difference of
@@ -80,11 +80,6 @@ def mean_auc(y: np.ndarray, scores: np.ndarray, generator: np.ndarray | None = N
     >>> mean_auc(np.array([0, 0, 1, 1]), np.array([[1.0], [2], [3], [0]]), np.array(["real", "real", "a", "b"]))
     array([0.5])
     """
-    fake = y == 1
     if generator is None:
         return auc_columns(y, scores)
-    each = [
-        auc_columns(y[keep], scores[keep])
-        for keep in (~fake | (generator == g) for g in np.unique(generator[fake]))
-    ]
-    return np.mean(each, axis=0)
+    return auc_by_generator(y, scores, generator).mean(0)

@@ -11,6 +11,9 @@ from scipy.stats import norm, rankdata
 
 from interp.errors import InputError
 
+SORTED = 2**16
+"""Scores sorted at once: few enough to stay in the processor's cache."""
+
 
 class DeLong(NamedTuple):
     """Two detectors on the same images: AUC of a minus AUC of b, its standard error, two-sided p."""
@@ -86,15 +89,63 @@ def auc_columns(y: ArrayLike, scores: ArrayLike) -> np.ndarray:
     array([1., 0.])
     """
     fake, values = check_scores(y, scores)
-    n_fake, n_real = int(fake.sum()), int((~fake).sum())
-    if not n_fake or not n_real:
-        return np.full(values.shape[1:], np.nan)
-    fakes, real = (np.sort(part.T.reshape(-1, len(part)), axis=1) for part in (values[fake], values[~fake]))
-    below = [  # Mann and Whitney 1947: U counts photographs below each fake, and half of those that tie with it
-        np.searchsorted(beaten, given).sum() + np.searchsorted(beaten, given, side="right").sum()
-        for given, beaten in zip(fakes, real, strict=True)
-    ]
-    return (np.array(below) / (2 * n_fake * n_real)).reshape(values.shape[1:])
+    return _auc_of_kinds(values, fake.astype(int), 1)[0]
+
+
+def auc_by_generator(y: ArrayLike, scores: ArrayLike, generator: ArrayLike) -> np.ndarray:
+    """AUC of each generator's fakes against all photographs, for each column: one sort serves all generators.
+
+    Args:
+        y: (n,) 1 for a fake, 0 for a photograph.
+        scores: (n,) or (n, m) float, higher for fakes.
+        generator: (n,) names, strings or numbers; those of photographs are not read.
+
+    Returns:
+        (generators,) or (generators, m) float64, in the order of the sorted names of the fakes; NaN without a
+        photograph.
+
+    >>> auc_by_generator([0, 0, 1, 1], [1.0, 2.0, 2.0, 9.0], ["real", "real", "b", "a"])
+    array([1.  , 0.75])
+    """
+    fake, values = check_scores(y, scores)
+    names, number = np.unique(np.asarray(generator)[fake], return_inverse=True)
+    kind = np.zeros(len(fake), int)
+    kind[fake] = 1 + number
+    return _auc_of_kinds(values, kind, len(names))
+
+
+def _auc_of_kinds(values: np.ndarray, kind: np.ndarray, n_kinds: int) -> np.ndarray:
+    """AUC (n_kinds, …) of rows of each kind from 1 on against kind 0, for scores (n, …); NaN if a kind has none."""
+    n_rows = np.bincount(kind, minlength=n_kinds + 1)
+    if not n_rows.all():
+        return np.full((n_kinds, *values.shape[1:]), np.nan)
+    by_kind = kind.argsort(kind="stable")
+    real, starts = kind[by_kind] == 0, np.cumsum(n_rows)[:-1]
+    columns = np.atleast_2d(values.T)
+    beaten, step = np.empty((n_kinds, len(columns))), max(1, SORTED // len(kind))
+    for start in range(0, len(columns), step):
+        part = np.take(columns[start : start + step], by_kind, axis=1)
+        order = part.argsort(axis=1)
+        twice = np.empty(part.shape, np.int32)
+        np.put_along_axis(twice, order, _twice_below(np.sort(part, axis=1), real[order]), 1)
+        beaten[:, start : start + step] = np.add.reduceat(twice, starts, axis=1, dtype=np.int64).T
+    # Mann and Whitney 1947: U counts the photographs below each fake, and half of those that tie with it
+    return (beaten / (2 * n_rows[0] * n_rows[1:, None])).reshape(n_kinds, *values.shape[1:])
+
+
+def _twice_below(scores: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """Twice the photographs below each score, those that tie counted once; rows are sorted, both (r, n)."""
+    below = 2 * real.cumsum(1, dtype=np.int32)
+    tied = np.flatnonzero((scores[:, 1:] == scores[:, :-1]).any(1))
+    if len(tied):
+        last = np.ones((len(tied), scores.shape[1]), bool)
+        last[:, :-1] = scores[tied, 1:] != scores[tied, :-1]
+        first = np.roll(last, 1, axis=1)
+        count = below[tied] // 2
+        before = np.maximum.accumulate(np.where(first, count - real[tied], 0), axis=1)
+        until = np.where(last, count, real.shape[1])[:, ::-1]
+        below[tied] = before + np.minimum.accumulate(until, axis=1)[:, ::-1]
+    return below
 
 
 def _one_column(scores: ArrayLike) -> None:

@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from interp.errors import InputError
 from interp.protocol.metrics import (
     auc,
+    auc_by_generator,
     auc_columns,
     balanced_accuracy_at,
     delong,
@@ -48,6 +49,30 @@ def test_columns_are_scored_one_by_one():
     rng = np.random.default_rng(1)
     y, scores = rng.integers(2, size=60), rng.normal(size=(60, 7)).round(1)
     assert np.allclose(auc_columns(y, scores), [roc_auc_score(y, column) for column in scores.T])
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 4), st.integers(1, 70), st.integers(0, 3))
+def test_one_sort_serves_every_generator(seed, generators, columns, digits):
+    """Each generator's AUC is what its fakes and all photographs give alone, with ties or without, chunk by chunk."""
+    rng = np.random.default_rng(seed)
+    kind = rng.permutation(np.r_[np.arange(generators + 1), rng.integers(generators + 1, size=2000)])
+    y, scores = np.minimum(kind, 1), rng.normal(size=(len(kind), columns)).round(digits)
+    scores[:, 0] = rng.choice([-np.inf, 0.0, -0.0, np.inf], size=len(kind))
+    found = auc_by_generator(y, scores, kind)
+    assert found.shape == (generators, columns)
+    for number, row in enumerate(found, 1):
+        own = (kind == 0) | (kind == number)
+        for column in {0, columns - 1}:
+            fakes, real = scores[kind == number, column], np.sort(scores[kind == 0, column])
+            beaten = np.searchsorted(real, fakes).sum() + np.searchsorted(real, fakes, side="right").sum()
+            assert row[column] == beaten / (2 * len(fakes) * len(real))
+        np.testing.assert_array_equal(row, auc_columns(y[own], scores[own]))
+
+
+def test_generators_without_photographs_have_no_auc():
+    assert np.isnan(auc_by_generator([1, 1], [0.1, 0.2], ["a", "b"])).tolist() == [True, True]
+    assert auc_by_generator([0, 0], [0.1, 0.2], ["real", "real"]).shape == (0,)
+    assert auc_by_generator([0, 1], np.ones((2, 0)), ["real", "a"]).shape == (1, 0)
 
 
 def test_infinite_scores_have_an_order_and_missing_classes_have_no_auc():
