@@ -55,7 +55,7 @@ def test_every_store_is_that_of_one_extraction(images, stores, tmp_path):
 
 
 def test_views_are_laundered_once_for_all_of_an_image(images, tmp_path):
-    options = OPTIONS | {"views": 4, "workers": 1}
+    options: dict = OPTIONS | {"views": 4, "workers": 1}
     found = launder_stores(images, tiny(), tmp_path / "many", ["noise:9"], **options)
     alone = extract(images, tiny(), tmp_path / "one", launder="noise:9", **options)
     assert same_tree(alone.folder, found["noise:9"].folder)
