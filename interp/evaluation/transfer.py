@@ -213,9 +213,9 @@ def _one_split(
 def _decides(views: ViewPool, y: np.ndarray, select: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Threshold and calibration from select rows: an image is called fake above the one; see `Sigmoid`."""
     labels, pooled = y[views.images(select)], views(select, scores)
-    sigmoid = calibrate(labels, pooled)
+    sigmoid = calibrate(labels, pooled).numbers()
     threshold = threshold_for_balanced_accuracy(labels, pooled)
-    return {"threshold": threshold, "slope": sigmoid.slope, "intercept": sigmoid.intercept}
+    return {"threshold": threshold, "slope": sigmoid["slope"], "intercept": sigmoid["intercept"]}
 
 
 def _choice(fitted: FittedArm) -> dict[str, Any]:

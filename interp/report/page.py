@@ -44,6 +44,7 @@ TABLES = {
     "nulls.csv": "each detector's nulls",
     "null_draws.csv": "every draw of every null",
     "generators.csv": "each detector on each test generator",
+    "gains.csv": "gain of each detector on each test generator, with p adjusted over all of them",
     "transfer.csv": "each detector, train generator and test generator",
     "operating.csv": "decisions and probabilities of each detector on each test generator",
     "cells.csv": "the same for each select generator too",

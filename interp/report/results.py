@@ -21,6 +21,7 @@ from interp.evaluation.claims import claims, may_be_claimed
 from interp.evaluation.effect_table import RELIABLE
 from interp.evaluation.files import file_warnings
 from interp.evaluation.final import final_detector
+from interp.evaluation.gains import gains_by_generator
 from interp.evaluation.harm import harm_sentence
 from interp.evaluation.operating import probabilities
 from interp.evaluation.shortcuts import shortcuts_sentence
@@ -135,6 +136,8 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
         "cells": ["train", "select", "test"],
     }.items():
         write_table(transfer.cells.by(by), tables / name, f"AUC by {' and '.join(by)}. {_caption(result)}")
+    gains = gains_by_generator(transfer.cells)
+    write_table(gains, tables / "gains", f"Gain over the plain embedding. {_caption(result)}")
     write_table(transfer.operating, tables / "operating", f"Decisions and probabilities. {_caption(result)}")
     transfer.choices.to_csv(tables / "choices.csv", index=False)
     write_table(result.ranking.table, tables / "ranking", f"Every head alone. {_caption(result)}")
