@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ FACTS = ["content_hash", "pixel_hash", "width", "height", "format", "mode", "byt
 class StoreWriter:
     """Writes one store, or goes on with one that was cut off.
 
+    A shard is written by a thread while the next one is encoded, one at a time.
+
     Args:
         out: the store's folder.
         images: one row of the store for each; with views, the set of views.
@@ -73,6 +76,8 @@ class StoreWriter:
         }
         starts = range(0, len(images), shard_size)
         self.shards = [range(i, min(i + shard_size, len(images))) for i in starts]
+        self._thread: ThreadPoolExecutor | None = None
+        self._written: Future[None] | None = None
         refuse_foreign(self.out)
 
     @property
@@ -92,28 +97,44 @@ class StoreWriter:
         """Be the store's only writer: gives the shards to do, by number; when all are written, the rows follow.
 
         Raises:
-            InputError: as `only_writer`; the store was made with other settings; or the disk is full.
+            InputError: as `only_writer`; the store was made with other settings; or the last shard's error.
         """
         with only_writer(self.out):
             done = self._open_or_create()
             todo = {number: shard for number, shard in enumerate(self.shards) if number not in done}
             if todo:
                 (self.out / ROWS).unlink(missing_ok=True)  # a shard was taken away: it is not finished
-            yield todo
+            with ThreadPoolExecutor(
+                1
+            ) as self._thread:  # an error waits for the shard that is being written, too
+                yield todo
+                self._wait()
             with whole_or_absent(self.out / ROWS) as temporary:
                 write_rows(temporary, read_rows(self._folder, range(len(self.shards))))
 
     def write(self, number: int, arrays: dict[str, np.ndarray], facts: list[dict[str, Any]]) -> None:
-        """Write one shard.
+        """Begin to write one shard, inside `opened`; first wait for the one before.
 
         Args:
             number: of the shard.
-            arrays: (rows of the shard, …) float32, by name.
+            arrays: (rows of the shard, …) float32, by name; not to be changed any more.
             facts: what the file of each row said, and its error.
 
         Raises:
-            InputError: a value overflows the stored precision, or the disk is full.
+            InputError: of the shard before: a value overflows the stored precision, or the disk is full.
         """
+        if self._thread is None:
+            raise InputError("a store is written inside `with writer.opened()`")
+        self._wait()
+        self._written = self._thread.submit(self._write, number, arrays, facts)
+
+    def _wait(self) -> None:
+        """Wait for the shard that is being written, and raise its error."""
+        written, self._written = self._written, None
+        if written is not None:
+            written.result()
+
+    def _write(self, number: int, arrays: dict[str, np.ndarray], facts: list[dict[str, Any]]) -> None:
         stored = {
             name: to_storage(array, self._dtype if name in SMALL else "float32", name)
             for name, array in arrays.items()
