@@ -14,7 +14,7 @@ COLUMNS = ("label", "generator", "family", "group")
 
 LABELS = dict.fromkeys(("real", "0", "0.0", "false", "nature", "natural"), "real")
 LABELS |= dict.fromkeys(("fake", "1", "1.0", "true", "ai", "generated", "synthetic"), "fake")
-LABELS |= {"": ""}
+LABELS |= {"twin": "twin", "": ""}
 """How labels may be written, in lower case, and what they mean."""
 _TEXT = ("path", *COLUMNS, "generator_family", "filename", "typ")
 
