@@ -149,7 +149,7 @@ def _splits(protocol: Protocol, seeds: Sequence[int] | int | None) -> list[Split
 
 def _settings(store: FeatureStore, splits: Sequence[Split], grid: Grid, random_state: int) -> dict[str, Any]:
     """What decides the numbers, as the folder keeps it."""
-    digest = hashlib.sha256((store.rows["label"] == "fake").to_numpy().tobytes())
+    digest = hashlib.sha256((store.rows["label"] != "real").to_numpy().tobytes())
     for split in splits:
         for part in (split.train, split.select, split.test):
             digest.update(part.tobytes() + b";")

@@ -54,7 +54,7 @@ class Material:
             features={kind: store.features(kind) for kind in sorted(kinds)},
             fold=store.readout.folded.numpy().astype(float) if folds else None,
             layout=store.layout,
-            y=(store.rows["label"] == "fake").to_numpy().astype(int),
+            y=(store.rows["label"] != "real").to_numpy().astype(int),
             generator=store.rows["generator"].to_numpy().astype(str),
             views=ViewPool(store.rows),
         )

@@ -115,7 +115,7 @@ def joint_cells(
         random_state: seed of the resample.
     """
     resample = JointResample(rows, n_resamples=n_resamples, random_state=random_state)
-    y = (rows["label"] == "fake").to_numpy().astype(int)
+    y = (rows["label"] != "real").to_numpy().astype(int)
     generator = rows["generator"].to_numpy().astype(str)
     arms = splits[0].arms
     sums: dict[tuple[str, str, str], list] = {}

@@ -27,7 +27,7 @@ def header_aucs(rows: pd.DataFrame) -> pd.Series:
     >>> header_aucs(rows).round(2).to_dict()["format"]
     1.0
     """
-    y = (rows["label"] == "fake").to_numpy().astype(int)
+    y = (rows["label"] != "real").to_numpy().astype(int)
     features = {name: rows[name].to_numpy(float) for name in ("width", "height")}
     features["aspect"] = features["width"] / features["height"]
     for name in ("format", "mode"):

@@ -40,7 +40,7 @@ def harm_by_split(
         A row for each split: train, select, seed, found, coordinates (text), gain, gain_low, null_gain_high, p_value.
     """
     X, groups = store.features("embedding"), store.rows["group"].to_numpy()
-    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    y = (store.rows["label"] != "real").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
 
     def look(rows: np.ndarray, part: np.ndarray, seed: int):

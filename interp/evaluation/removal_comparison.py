@@ -90,7 +90,7 @@ def compare_removals(
         progress: show a bar.
     """
     splits = list(protocol)
-    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    y = (store.rows["label"] != "real").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
     arm = head_removal_arm(store, n_nulls=0, random_state=random_state)
     both, heads = store.features("embedding_and_heads"), store.features("heads")

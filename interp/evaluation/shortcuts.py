@@ -49,7 +49,7 @@ def shortcuts_by_split(
     """
     measured = pd.DataFrame(shortcut_removal_arm(store, statistics).statistics)
     X, groups = store.features("embedding"), store.rows["group"].to_numpy()
-    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    y = (store.rows["label"] != "real").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
 
     def look(rows: np.ndarray, part: np.ndarray, seed: int) -> pd.DataFrame:

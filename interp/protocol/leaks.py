@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from interp.errors import InputError
 
 REAL = "real"
+TWIN = "twin"  # a photograph through one mechanism; `generator` then names the mechanism
 BOUND = ("group", "content_hash", "pixel_hash")  # rows that are equal in one of these belong together
 
 _REMEDY = {
@@ -34,7 +35,7 @@ def check_rows(rows: pd.DataFrame) -> None:
     """Refuse a table of images that a protocol cannot be built on.
 
     Args:
-        rows: One row an image: a unique index, ``label`` ("real" or "fake"), ``generator`` ("real" for
+        rows: One row an image: a unique index, ``label`` ("real", "fake" or "twin"), ``generator`` ("real" for
             photographs and for nothing else) and ``group``; ``content_hash`` and ``pixel_hash`` where they
             are known.
 
@@ -58,7 +59,7 @@ def check_rows(rows: pd.DataFrame) -> None:
             f"{len(twice)} row keys stand more than once, first {twice[0]!r}; "
             "drop the repeated rows or rename them"
         )
-    photograph, fake = rows["label"].isin([REAL]), rows["label"].isin(["fake"])
+    photograph, fake = rows["label"].isin([REAL]), rows["label"].isin(["fake", TWIN])
     called_real, unnamed = (
         rows["generator"].isin([REAL]),
         rows["generator"].isna() | rows["generator"].isin([""]),
@@ -69,7 +70,8 @@ def check_rows(rows: pd.DataFrame) -> None:
         raise InputError(
             f"{len(wrong)} of {len(rows)} rows contradict themselves: label {row['label']!r}, generator "
             f"{row['generator']!r} (row {rows.index[wrong[0]]}). A photograph has label 'real' and generator "
-            "'real'; a generated image has label 'fake' and the name of its generator"
+            "'real'; a generated image has label 'fake' and the name of its generator; a twin has label 'twin' and "
+            "the name of its mechanism"
         )
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError
-from interp.protocol.leaks import REAL, LeakCheck, check_rows, units
+from interp.protocol.leaks import REAL, TWIN, LeakCheck, check_rows, units
 from interp.protocol.partition import PARTS, deal
 
 IN_DISTRIBUTION = ("held_out", "in_distribution")
@@ -88,6 +88,7 @@ class Roles:
     Args:
         rows: n rows as `check_rows` wants them.
         usable: (n,) bool, the rows that may be used; None for all of them.
+        twins: whether twins may be used too.
 
     Attributes:
         generator, real, usable, units: (n,) str, (n,) bool, (n,) bool, (n,) int64.
@@ -95,7 +96,7 @@ class Roles:
             out.
     """
 
-    def __init__(self, rows: pd.DataFrame, usable: ArrayLike | None = None) -> None:
+    def __init__(self, rows: pd.DataFrame, usable: ArrayLike | None = None, *, twins: bool = True) -> None:
         check_rows(rows)
         self.usable = np.ones(len(rows), bool) if usable is None else np.asarray(usable)
         if self.usable.shape != (len(rows),) or self.usable.dtype != bool:
@@ -103,6 +104,8 @@ class Roles:
                 f"usable must be {len(rows)} booleans, one for each row; "
                 f"given {self.usable.dtype} of shape {self.usable.shape}"
             )
+        if not twins:
+            self.usable = self.usable & (rows["label"] != TWIN).to_numpy()
         self.generator = rows["generator"].to_numpy().astype(str)
         self.real = self.generator == REAL
         self.units = units(rows)

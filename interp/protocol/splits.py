@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from interp.errors import InputError, unknown_name
 from interp.protocol.leaks import LeakError
+from interp.protocol.mechanisms import twin_splits
 from interp.protocol.partition import PARTS
 from interp.protocol.roles import IN_DISTRIBUTION, Roles, Split
 from interp.protocol.splitter import SelectSplitter
@@ -18,14 +19,15 @@ from interp.protocol.splitter import SelectSplitter
 __all__ = ["Protocol", "SelectSplitter", "Split"]
 
 FRACTIONS = (0.4, 0.3, 0.3)
+_TWINS = {"leave_one_out": "twins", "pairs": "twins_pairs", "generators": "twins_to_generators"}
 
 
 class Protocol:
     """Splits of one table of images, every one of them checked for leaks when the protocol is made.
 
     Args:
-        rows: n rows: a unique index, ``label`` ("real"/"fake"), ``generator`` ("real" for photographs),
-            ``group``, and where known ``content_hash`` and ``pixel_hash``.
+        rows: n rows: a unique index, ``label`` ("real", "fake", "twin"), ``generator`` ("real" for photographs,
+            the mechanism's name for twins), ``group``, and where known ``content_hash`` and ``pixel_hash``.
         splits: At least one `Split` into these rows.
         kind: How the splits were made, for `describe`.
 
@@ -110,8 +112,11 @@ class Protocol:
         random_state: int = 0,
         usable: ArrayLike | None = None,
     ) -> Protocol:
-        """Every ordered pair of generators with `min_train` images trains and selects; all others test."""
-        roles = Roles(rows, usable)
+        """Every ordered pair of generators with `min_train` images trains and selects; all others test.
+
+        Twins are in no part.
+        """
+        roles = Roles(rows, usable, twins=False)
         eligible = roles.eligible(min_train, at_least=2)
         plan = [
             ((a,), (b,), tuple(name for name in roles.counts if name not in (a, b)))
@@ -133,9 +138,9 @@ class Protocol:
         """Each generator in turn tests; of the others one selects and the rest train.
 
         To train or select takes `min_train` usable images. The one that selects changes with the seed, in the
-        order of names.
+        order of names. Twins are in no part.
         """
-        roles = Roles(rows, usable)
+        roles = Roles(rows, usable, twins=False)
         eligible = roles.eligible(min_train, at_least=3)
         plans = []
         for seed in range(_check_seeds(seeds)):
@@ -146,6 +151,25 @@ class Protocol:
                 plan.append((tuple(name for name in others if name != select), (select,), (test,)))
             plans.append(plan)
         return cls(rows, roles.splits(plans, fractions, random_state), kind="leave_one_out")
+
+    @classmethod
+    def twins(
+        cls,
+        rows: pd.DataFrame,
+        mode: str = "leave_one_out",
+        seeds: int = 5,
+        fractions: Sequence[float] = FRACTIONS,
+        random_state: int = 0,
+        usable: ArrayLike | None = None,
+    ) -> Protocol:
+        """Photographs against their twins, by mechanism; a photograph and all its twins stand in one part.
+
+        `mode` is "leave_one_out" (each mechanism tests detectors that were trained on the others but the one that
+        selects), "pairs" (train on one mechanism, select on another, test on the rest), or "generators" (each mechanism
+        selects, the others train, and the generators of fakes test).
+        """
+        splits = twin_splits(rows, mode, _check_seeds(seeds), fractions, random_state, usable)
+        return cls(rows, splits, kind=_TWINS[mode])
 
     @classmethod
     def from_parts(
@@ -187,11 +211,12 @@ class Protocol:
         """The split for a detector that is saved for use: no claim may rest on it.
 
         With generators named by hand or rows parted by the user: the first split itself. Otherwise all
-        generators that train anywhere do so together, on seed 0's train part, and select on its select part.
-        Train and select then have the same generators, and disjoint photographs, groups and copies. Its test
-        part has the generators that only test, if there are any, and the photographs of seed 0's test part.
+        generators (of twins: mechanisms) that train anywhere do so together, on seed 0's train part, and select on
+        its select part. Train and select then have the same generators, and disjoint photographs, groups and
+        copies. Its test part has the generators that only test, if there are any, and the photographs of seed 0's
+        test part.
         """
-        if self.kind not in ("pairs", "leave_one_out"):
+        if self.kind not in ("pairs", "leave_one_out", *_TWINS.values()):
             return self.splits[0]
         splits = [split for split in self.splits if split.seed == 0]
         trains = tuple(sorted({name for split in splits for name in split.train_generators}))
