@@ -134,13 +134,16 @@ def nearness(store: FeatureStore, text: TextEncoder, phrase: str) -> pd.Series:
     return pd.Series(np.where(store.usable, cosine, np.nan), index=store.rows.index)
 
 
-def class_entropy(store: FeatureStore, weight: np.ndarray, bias: np.ndarray | float = 0.0) -> pd.Series:
+def class_entropy(
+    store: FeatureStore, weight: np.ndarray, bias: np.ndarray | float = 0.0, *, unit: bool = False
+) -> pd.Series:
     """By key, the entropy in nats of a classifier's classes, read off the embedding; high for what fits no class.
 
     Args:
         store: features.
         weight: (k, P) rows of the encoder's own classifier, or scaled text embeddings of k classes.
         bias: (k,).
+        unit: bring images to length 1 first, as a CLIP does before it compares them with texts.
 
     Raises:
         InputError: the classifier reads another width.
@@ -148,6 +151,7 @@ def class_entropy(store: FeatureStore, weight: np.ndarray, bias: np.ndarray | fl
     images = store.features("embedding").astype(np.float64)
     if weight.ndim != 2 or weight.shape[1] != images.shape[1]:
         raise InputError(f"the classifier must be (k, {images.shape[1]}); given {weight.shape}")
+    images = unit_rows(images) if unit else images
     logits = log_softmax(images @ np.asarray(weight, np.float64).T + bias, axis=1)
     return pd.Series(-(np.exp(logits) * logits).sum(1), index=store.rows.index)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from joblib import Parallel, delayed, parallel_config
 from tqdm import tqdm
 
-from interp.analysis.closed_form import RidgeProbes
+from interp.analysis.closed_form import HeadMoments, ridge_probes
 from interp.analysis.ranking import PROBE_C
 from interp.errors import InputError
 from interp.evaluation.arms import Arm, needed_features
@@ -130,23 +130,25 @@ def head_placebos(
     Returns:
         As `placebo_panel`, with the column head in place of arm.
     """
-    asked = _Asked(store, placebos, ["heads"])
+    asked, layout = _Asked(store, placebos, ["heads"]), store.layout
     y = (store.rows["label"] != "real").to_numpy().astype(int)
-    generator = store.rows["generator"].to_numpy().astype(str)
-    n, layout = len(store.rows), store.layout
-    stacked = np.concatenate([store.features("heads"), *(part["heads"] for part in asked.features)])
-    times = 1 + len(asked.features)
-    probes = RidgeProbes(stacked, np.tile(y, times), layout, np.tile(generator, times), C)
-    found, done = [], {}
+    plain = store.features("heads")
+    fitted: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+    found = []
     for split in tqdm(list(protocol), desc="placebos of heads", unit="split", disable=not progress):
-        key = split.train.tobytes() + split.test.tobytes()
-        if key not in done:
+        key = split.train.tobytes()
+        if key not in fitted:
+            classes = (HeadMoments.of(plain[split.train[y[split.train] == c]], layout) for c in (0, 1))
+            coef, intercept = ridge_probes(*classes, C)
+            fitted[key] = coef.numpy(), intercept.numpy()
+        coef, intercept = fitted[key]
 
-            def scores(rows: np.ndarray, altered: int | None, split: Split = split) -> np.ndarray:
-                return probes.scores(split.train, rows if altered is None else rows + n * (1 + altered))
+        def scores(rows: np.ndarray, altered: int | None, coef=coef, intercept=intercept) -> np.ndarray:
+            X = plain if altered is None else asked.features[altered]["heads"]
+            heads = X[rows].reshape(len(rows), layout.n_heads, layout.width)
+            return np.einsum("nhd,hd->nh", heads, coef) + intercept
 
-            done[key] = asked.answers(split, y, scores)
-        found.append(done[key])
+        found.append(asked.answers(split, y, scores))
     return asked.table(found, layout.names, "head", n_resamples, random_state)
 
 
