@@ -66,15 +66,22 @@ def spans_table(
 
 
 def embedding_in_words(
-    store: FeatureStore, spans: Mapping[str, TextSpan], k: int | None = None
+    store: FeatureStore, spans: Mapping[str, TextSpan], k: int | Sequence[int] | None = None
 ) -> np.ndarray:
     """The embedding (n, P), float64, with each head of `spans` as its mean and its first k texts give it.
 
     What a classifier still tells from it, against k, says how much of the heads the texts hold (Gandelsman et al.
     2024, section 4.2). MLPs and heads without a span stay as they are; with k = 0 those heads are their means.
+
+    Args:
+        store: the images.
+        spans: from `text_spans`.
+        k: texts, by default all; of several numbers, the result is (len(k), n, P).
     """
-    result = store.embedding().astype(np.float64)
+    numbers = list(k) if isinstance(k, Sequence) else [k]
+    result = np.repeat(store.embedding().astype(np.float64)[None], len(numbers), axis=0)
     for name, span in spans.items():
         head = store.head_embeddings([name])[:, 0]
-        result += span.reconstruct(head, k) - head
-    return result
+        for one, number in zip(result, numbers, strict=True):
+            one += span.reconstruct(head, number) - head
+    return result if isinstance(k, Sequence) else result[0]
