@@ -18,7 +18,7 @@ from experiments.benchmark import Pair, print_table
 from interp.analysis.elimination import greedy_elimination
 from interp.analysis.ranking import PROBE_C, rank_heads
 from interp.encoders.layout import HeadLayout
-from interp.protocol.metrics import auc_columns
+from interp.protocol.metrics import auc_by_generator, auc_columns
 from interp.protocol.roles import Split
 
 ROWS, PHOTOGRAPHS = 300, 1000
@@ -99,7 +99,7 @@ class Ranking:
         chosen = np.unique(
             np.linspace(0, len(tasks) - 1, max(1, round(self.settings.share * len(tasks)))).astype(int)
         )
-        tested = [np.concatenate([split.select, split.held_out]) for split in one.values()]
+        rows = np.unique(np.concatenate([part for s in self.splits for part in (s.select, s.held_out)]))
 
         def ours() -> None:
             rank_heads(
@@ -116,7 +116,7 @@ class Ranking:
         def theirs() -> None:
             jobs = (
                 delayed(scikit_learns)(
-                    self.X[:, 64 * head : 64 * head + 64], self.y, split.train, tested, self.generator
+                    self.X[:, 64 * head : 64 * head + 64], self.y, split.train, rows, self.generator
                 )
                 for head, split in (tasks[i] for i in chosen)
             )
@@ -133,8 +133,8 @@ class Ranking:
 
 
 def scikit_learns(
-    X: np.ndarray, y: np.ndarray, train: np.ndarray, tested: list[np.ndarray], generator: np.ndarray
-) -> list[float]:
+    X: np.ndarray, y: np.ndarray, train: np.ndarray, rows: np.ndarray, generator: np.ndarray
+) -> np.ndarray:
     """The AUC of one head's probe on every generator."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.preprocessing import StandardScaler
@@ -142,11 +142,7 @@ def scikit_learns(
     scaler = StandardScaler().fit(X[train])
     probe = LogisticRegression(C=PROBE_C, class_weight="balanced", max_iter=1000)
     probe.fit(scaler.transform(X[train]), y[train])
-    found = []
-    for rows in tested:
-        own = rows[(y[rows] == 0) | (generator[rows] == generator[rows[y[rows] == 1][0]])]
-        found.append(float(auc_columns(y[own], probe.decision_function(scaler.transform(X[own])))))
-    return found
+    return auc_by_generator(y[rows], probe.decision_function(scaler.transform(X[rows])), generator[rows])
 
 
 def elimination(settings: Settings, score: str, device: str) -> Pair:

@@ -8,8 +8,9 @@ regression of ±1 with penalty λ. The moments of a union of rows are sums, thos
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from interp.errors import InputError
 
 CONSTANT = 1e-13
 """A column whose variance is less than this part of its mean square is constant."""
+
+TINY = 1e-200
+"""Weight of a constant column, before it is set to 0, in units of its mean difference."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,21 @@ class HeadMoments:
         heads = values.reshape(len(values), layout.n_heads, layout.width).transpose(0, 1)
         heads = heads.to(torch.float64)
         return cls(len(values), heads.sum(1), heads.mT @ heads)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """(heads, d)."""
+        return self.total / self.n
+
+    @cached_property
+    def square(self) -> Tensor:
+        """(heads, d), sums of the columns' squares."""
+        return self.gram.diagonal(dim1=1, dim2=2)
+
+    @cached_property
+    def covariance(self) -> Tensor:
+        """(heads, d, d), of the rows as they are (divided by n)."""
+        return torch.baddbmm(self.gram, self.mean[:, :, None], self.total[:, None], alpha=-1) / self.n
 
     def __add__(self, other: HeadMoments) -> HeadMoments:
         return HeadMoments(self.n + other.n, self.total + other.total, self.gram + other.gram)
@@ -87,31 +106,33 @@ def ridge_probes(real: HeadMoments, fake: HeadMoments, C: float) -> tuple[Tensor
             f"expected photographs, fakes and C > 0, got {real.n}, {fake.n} and {C}; give rows of both classes"
         )
     n = real.n + fake.n
-    means = [part.total / part.n for part in (real, fake)]
-    within = sum(
-        (part.gram / part.n - mean[:, :, None] * mean[:, None]) / 2
-        for part, mean in zip((real, fake), means, strict=True)
-    )
-    square = (real.gram + fake.gram).diagonal(dim1=1, dim2=2) / n
+    within = torch.lerp(real.covariance, fake.covariance, 0.5)
+    square = (real.square + fake.square) / n
     variance = square - ((real.total + fake.total) / n).square()
-    inverse = torch.where(variance > CONSTANT * square, variance, torch.inf).rsqrt()
-    scaled = inverse[:, :, None] * within * inverse[:, None]
-    scaled.diagonal(dim1=1, dim2=2).add_(4 / (C * n))
-    apart = inverse * (means[1] - means[0])
-    coef = inverse * torch.cholesky_solve(apart[..., None], torch.linalg.cholesky(scaled))[..., 0]
-    return coef, -(coef * (means[0] + means[1])).sum(1) / 2
+    flat = variance <= CONSTANT * square
+    # on the columns as given, the ridge of a standardised column is its variance times as large
+    within.diagonal(dim1=1, dim2=2).add_((4 / (C * n)) * torch.where(flat, 1 / TINY, variance))
+    lower = torch.linalg.cholesky(within)
+    half = torch.linalg.solve_triangular(lower, (fake.mean - real.mean)[..., None], upper=False)
+    coef = torch.linalg.solve_triangular(lower.mT, half, upper=True)[..., 0].masked_fill(flat, 0.0)
+    return coef, -(coef * (real.mean + fake.mean)).sum(1) / 2
 
 
 class RidgeProbes:
-    """Ridge probes of any train rows of one store; the moments of each set of rows are computed once.
+    """Ridge probes of heads on several sets of train rows; the moments of rows that sets share are computed once.
 
     Args:
         X: (n, heads·d) head features; rows that never train or score may hold anything.
         y: (n,), 1 fake, 0 photograph.
         layout: which columns are which head's.
-        generator: (n,) names.
+        generator: (n,) names; the moments of one name's rows are the unit that is shared.
+        trains: t arrays of positions to fit on.
+        rows: (m,) positions to score.
         C: inverse strength; see `ridge_probes`.
         device: where to compute; None for the CPU.
+
+    Raises:
+        InputError: train rows without photographs or without fakes.
     """
 
     def __init__(
@@ -120,42 +141,45 @@ class RidgeProbes:
         y: np.ndarray,
         layout: HeadLayout,
         generator: np.ndarray,
+        trains: Sequence[np.ndarray],
+        rows: np.ndarray,
         C: float,
         device: str | None = None,
     ):
-        self.X, self.y, self.layout, self.generator = torch.from_numpy(X), y, layout, generator
-        self.C, self.device = C, device
-        self._known: dict[tuple[int, bytes], HeadMoments] = {}
-        self._last: tuple[tuple[int, bytes], Tensor] | None = None
+        self.X, self.layout, self.C, self.device = torch.from_numpy(X), layout, C, device
+        self.rows = torch.from_numpy(rows)
+        self.parts: dict[bytes, Tensor] = {}
+        self.classes = [
+            tuple(self._named(train[y[train] == c], generator) for c in (0, 1)) for train in trains
+        ]
+        for train in trains:
+            balanced_weights(y[train])  # refuses a class without rows
 
-    def scores(self, train: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Scores (rows, heads) of the probes fitted on the train rows, in log-odds."""
-        balanced_weights(self.y[train])  # refuses a class without rows
-        names = self.generator[train]
-        real = self._sum(train[self.y[train] == 0], names[self.y[train] == 0])
-        fake = self._sum(train[self.y[train] == 1], names[self.y[train] == 1])
-        coef, intercept = ridge_probes(real, fake, self.C)
-        heads = self._heads(rows)
-        found = (heads @ coef.to(heads.dtype)[..., None])[..., 0] + intercept[:, None]
-        return found.T.to(torch.float64).cpu().numpy()
+    def _named(self, rows: np.ndarray, generator: np.ndarray) -> tuple[bytes, ...]:
+        """Keys of the parts that make up some rows, one for each generator."""
+        names = generator[rows]
+        parts = [rows[names == name] for name in np.unique(names)]
+        self.parts.update((part.tobytes(), torch.from_numpy(part)) for part in parts)
+        return tuple(part.tobytes() for part in parts)
 
-    def _heads(self, rows: np.ndarray) -> Tensor:
-        """(heads, rows, d); kept for the next train rows, which are often scored on the same ones."""
-        key = (len(rows), rows.tobytes())
-        if self._last is None or self._last[0] != key:
-            values = self._rows(rows).reshape(len(rows), self.layout.n_heads, self.layout.width)
-            self._last = (key, values.transpose(0, 1).contiguous())
-        return self._last[1]
+    def scores(self, start: int, stop: int) -> np.ndarray:
+        """Scores of the heads from `start` to before `stop`: (t, stop - start, m) float64, in log-odds."""
+        layout = HeadLayout(1, stop - start, self.layout.width)
+        X = self.X[:, start * layout.width : stop * layout.width]
+        found = {
+            key: HeadMoments.of(X.index_select(0, part).to(self.device), layout)
+            for key, part in self.parts.items()
+        }
+        united: dict[tuple[bytes, ...], HeadMoments] = {}
+        for keys in {keys for both in self.classes for keys in both}:
+            united[keys] = sum((found[key] for key in keys[1:]), found[keys[0]])
+        fitted = [ridge_probes(united[real], united[fake], self.C) for real, fake in self.classes]
+        coef, intercept = (torch.stack(part, 1) for part in zip(*fitted, strict=True))
+        heads = X.index_select(0, self.rows).to(self.device).reshape(len(self.rows), layout.n_heads, -1)
+        scores = torch.baddbmm(intercept[..., None], coef, heads.permute(1, 2, 0).to(torch.float64))
+        return scores.transpose(0, 1).cpu().numpy()
 
-    def _sum(self, rows: np.ndarray, names: np.ndarray) -> HeadMoments:
-        parts = [self._moments(rows[names == name]) for name in np.unique(names)]
-        return sum(parts[1:], parts[0])
-
-    def _moments(self, rows: np.ndarray) -> HeadMoments:
-        key = (len(rows), rows.tobytes())
-        if key not in self._known:
-            self._known[key] = HeadMoments.of(self._rows(rows), self.layout)
-        return self._known[key]
-
-    def _rows(self, rows: Iterable[int] | np.ndarray) -> Tensor:
-        return self.X[torch.as_tensor(np.asarray(rows))].to(self.device)
+    def heads_at_once(self, memory: int) -> int:
+        """How many heads' probes and scores fit into so many bytes."""
+        m, t, d = len(self.rows), len(self.classes), self.layout.width
+        return max(1, int(memory // (8 * (m * (t + 2 * d) + (t + 2 * len(self.parts)) * d**2))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,9 @@ from tqdm import tqdm
 
 from interp.analysis.batched_logistic import BatchedLogisticRegression
 from interp.analysis.closed_form import RidgeProbes
-from interp.analysis.strength import mean_auc
+from interp.analysis.comparisons import Comparison, compared
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError, unknown_name
-from interp.protocol.metrics import auc_columns
 
 if TYPE_CHECKING:
     from interp.protocol.roles import Split
@@ -26,6 +25,9 @@ PROBE_C = 0.01
 """Strength of the probe on one head; the same for every head, since they have one width."""
 
 PROBES = ("logistic", "ridge")
+
+CHUNK = 2**26
+"""Bytes that the ridge probes of some heads may take together."""
 
 
 @dataclass(frozen=True)
@@ -92,49 +94,70 @@ def rank_heads(
     top = max(1, layout.n_heads // 8) if top is None else top
     if probe not in PROBES:
         raise unknown_name("probe", probe, PROBES)
-    ridge = RidgeProbes(X, y, layout, generator, C, device) if probe == "ridge" else None
-    frames: dict[int, pd.DataFrame] = {}
-    with tqdm(total=len(splits), desc="rank heads", unit="split", disable=not progress) as bar:
-        for alike in _same_train(splits):
-            train = splits[alike[0]].train
-            rows = np.unique(np.concatenate([part for i in alike for part in _scored(splits[i])]))
-            if ridge is not None:
-                scores = ridge.scores(train, rows)
-            else:
-                scores = probe_scores(X, y, layout, train, rows, C=C, device=device)
-            own: dict[bytes, np.ndarray] = {}  # AUC in distribution, the same for many select generators
-            for i in alike:
-                chosen, held = (scores[np.searchsorted(rows, part)] for part in _scored(splits[i]))
-                photographs = y[splits[i].select] == 0
-                key = splits[i].select[photographs].tobytes() + splits[i].held_out.tobytes()
-                if key not in own:
-                    held_y = np.repeat([0, 1], [photographs.sum(), len(held)])
-                    own[key] = auc_columns(held_y, np.concatenate([chosen[photographs], held]))
-                frames[i] = pd.DataFrame(
-                    {
-                        "head": layout.names,
-                        "train": "+".join(splits[i].train_generators),
-                        "select": "+".join(splits[i].select_generators),
-                        "seed": splits[i].seed,
-                        "transfer_auc": mean_auc(y[splits[i].select], chosen, generator[splits[i].select]),
-                        "in_distribution_auc": own[key],
-                    }
-                )
-                bar.update()
-    per_split = pd.concat([frames[i] for i in range(len(splits))], ignore_index=True)
+    comparisons = compared(splits, y, generator)
+    found = (_ridge if probe == "ridge" else _logistic)(X, y, layout, comparisons, generator, C, device)
+    transfer, own = np.empty((2, len(splits), layout.n_heads))
+    with tqdm(total=layout.n_heads * len(splits), desc="rank heads", disable=not progress) as bar:
+        for heads, one, scores in found:
+            transfer[one.splits, heads], own[one.splits, heads] = one.aucs(scores)
+            bar.update(scores.shape[1] * len(one.splits))
+    per_split = _per_split(splits, layout, transfer, own)
     return HeadRanking(_summary(per_split, layout, top), per_split, _reliability(per_split))
 
 
-def _scored(split: Split) -> tuple[np.ndarray, np.ndarray]:
-    return split.select, split.held_out
+Scored = Iterator[tuple[slice, Comparison, np.ndarray]]
+"""Some heads, a comparison, and the scores (rows, heads) of its rows."""
 
 
-def _same_train(splits: Sequence[Split]) -> list[list[int]]:
-    """Numbers of the splits that train on the same rows, together: their probes are fitted once."""
-    alike: dict[bytes, list[int]] = {}
-    for number, split in enumerate(splits):
-        alike.setdefault(split.train.tobytes(), []).append(number)
-    return list(alike.values())
+def _logistic(
+    X: np.ndarray,
+    y: np.ndarray,
+    layout: HeadLayout,
+    comparisons: Sequence[Comparison],
+    generator: np.ndarray,
+    C: float,
+    device: str | None,
+) -> Scored:
+    for one in comparisons:
+        yield slice(None), one, probe_scores(X, y, layout, one.train, one.rows, C=C, device=device)
+
+
+def _ridge(
+    X: np.ndarray,
+    y: np.ndarray,
+    layout: HeadLayout,
+    comparisons: Sequence[Comparison],
+    generator: np.ndarray,
+    C: float,
+    device: str | None,
+) -> Scored:
+    """All rows of all comparisons are scored in one product."""
+    rows = np.unique(np.concatenate([one.rows for one in comparisons]))
+    own = [np.searchsorted(rows, one.rows) for one in comparisons]
+    probes = RidgeProbes(X, y, layout, generator, [one.train for one in comparisons], rows, C, device)
+    step = probes.heads_at_once(CHUNK)
+    for start in range(0, layout.n_heads, step):
+        stop = min(start + step, layout.n_heads)
+        for one, chosen, scores in zip(comparisons, own, probes.scores(start, stop), strict=True):
+            yield slice(start, stop), one, scores[:, chosen].T
+
+
+def _per_split(
+    splits: Sequence[Split], layout: HeadLayout, transfer: np.ndarray, own: np.ndarray
+) -> pd.DataFrame:
+    each = {
+        "train": ["+".join(split.train_generators) for split in splits],
+        "select": ["+".join(split.select_generators) for split in splits],
+        "seed": [split.seed for split in splits],
+    }
+    return pd.DataFrame(
+        {
+            "head": np.tile(layout.names, len(splits)),
+            **{name: np.repeat(values, layout.n_heads) for name, values in each.items()},
+            "transfer_auc": transfer.ravel(),
+            "in_distribution_auc": own.ravel(),
+        }
+    )
 
 
 def probe_scores(

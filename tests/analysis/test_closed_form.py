@@ -110,11 +110,32 @@ def test_scores_of_a_union_of_generators_are_those_of_its_rows():
     planted = plant(seed=1, n=60)
     split = np.flatnonzero(np.isin(planted.generator, ["real", "a", "b"]))
     train, rows = split[::2], split[1::2]
-    probes = RidgeProbes(planted.X, planted.y, planted.layout, planted.generator, 0.01)
-    found = probes.scores(train, rows)
-    alone = RidgeProbes(planted.X, planted.y, planted.layout, planted.y, 0.01).scores(train, rows)
+    arrays = planted.X, planted.y, planted.layout
+    (found,) = RidgeProbes(*arrays, planted.generator, [train], rows, 0.01).scores(0, planted.layout.n_heads)
+    (alone,) = RidgeProbes(*arrays, planted.y, [train], rows, 0.01).scores(0, planted.layout.n_heads)
     np.testing.assert_allclose(found, alone, rtol=1e-9, atol=1e-9)
-    np.testing.assert_array_equal(found, probes.scores(train, rows))
+    for head in range(planted.layout.n_heads):
+        columns = planted.X[:, planted.layout.slice(planted.layout.names[head])]
+        real, fake = (columns[train][planted.y[train] == label] for label in (0, 1))
+        alone_layout = HeadLayout(1, 1, planted.layout.width)
+        coef, intercept = ridge_probes(*(HeadMoments.of(part, alone_layout) for part in (real, fake)), 0.01)
+        np.testing.assert_allclose(found[head], columns[rows] @ coef[0].numpy() + intercept.item(), atol=1e-9)
+
+
+def test_heads_and_train_rows_are_independent_of_those_beside_them():
+    """Some heads at once, or several sets of train rows that share photographs, change no score."""
+    planted = plant(seed=4, n=60)
+    splits = list(planted.protocol)[:3]
+    trains, rows = [split.train for split in splits], splits[0].select
+    arrays = planted.X, planted.y, planted.layout, planted.generator
+    together = RidgeProbes(*arrays, trains, rows, 0.01)
+    assert len(together.parts) < sum(len(np.unique(planted.generator[train])) for train in trains)
+    found = together.scores(0, planted.layout.n_heads)
+    np.testing.assert_allclose(together.scores(3, 5), found[:, 3:5], rtol=1e-9, atol=1e-12)
+    for train, expected in zip(trains, found, strict=True):
+        alone = RidgeProbes(*arrays, [train], rows, 0.01).scores(0, planted.layout.n_heads)[0]
+        np.testing.assert_allclose(alone, expected, rtol=1e-9, atol=1e-12)
+    assert 1 == together.heads_at_once(1) < together.heads_at_once(2**26)
 
 
 def test_it_ranks_planted_heads_as_the_logistic_probe_does():
@@ -145,7 +166,7 @@ def test_wrong_input_says_what_to_give():
         "X must be": lambda: HeadMoments.of(X[:, :7], LAYOUT),
         "rows of both classes": lambda: ridge_probes(some - some, some, 0.1),
         "C > 0": lambda: ridge_probes(some, some, 0.0),
-        "both present": lambda: RidgeProbes(X, y * 0, LAYOUT, y, 0.1).scores(np.arange(9), np.arange(9)),
+        "both present": lambda: RidgeProbes(X, y * 0, LAYOUT, y, [np.arange(9)], np.arange(9), 0.1),
     }.items():
         with pytest.raises(InputError, match=match):
             call()

@@ -99,6 +99,23 @@ def test_splits_ranked_together_are_ranked_as_alone(planted, probe):
             np.testing.assert_allclose(part[name], alone[name], atol=1e-12)
 
 
+def test_memory_for_ridge_probes_changes_no_number(planted, monkeypatch):
+    options = {"generator": planted.generator, "probe": "ridge", "progress": False}
+    whole = rank_heads(planted.X, planted.y, planted.layout, planted.protocol, **options).per_split
+    monkeypatch.setattr("interp.analysis.ranking.CHUNK", 1)
+    parts = rank_heads(planted.X, planted.y, planted.layout, planted.protocol, **options).per_split
+    np.testing.assert_allclose(whole["transfer_auc"], parts["transfer_auc"], atol=1e-12)
+
+
+def test_a_split_that_holds_nothing_out_has_no_auc_in_distribution(planted):
+    split = dataclasses.replace(next(iter(planted.protocol)), held_out=np.empty(0, int))
+    found = rank_heads(
+        planted.X, planted.y, planted.layout, [split], generator=planted.generator, progress=False
+    )
+    assert found.per_split["in_distribution_auc"].isna().all()
+    assert found.per_split["transfer_auc"].notna().all()
+
+
 def test_an_unknown_probe_is_refused(planted):
     with pytest.raises(InputError, match="did you mean 'ridge'"):
         rank_heads(
