@@ -54,7 +54,8 @@ def run(
         equalize: bring every image through one path first, such as `common:128:75`.
         views: look at this many crops of each image at native resolution; see `interp.images.views.Views`.
         pool: "mean" or "max" of the views' scores is the image's.
-        protocol: "pairs", "leave-one-out", or "by-hand" with `train`, `select` and `test` generators.
+        protocol: "pairs", "leave-one-out", or "by-hand" with `train`, `select` and `test` generators; for images with
+            twins "twins" or "twins-to-generators".
         min_train: images that a generator must have to train or select.
         seeds: dealings of photographs and groups into three parts.
         aggregates: one arm of selected heads for each of concat, sum, vote.
@@ -131,14 +132,17 @@ def make_protocol(
         return Protocol.pairs(store.rows, min_train=min_train, **options)
     if protocol == "leave-one-out":
         return Protocol.leave_one_out(store.rows, min_train=min_train, **options)
-    raise unknown_name("protocol", protocol, ["pairs", "leave-one-out", "by-hand"])
+    twins = {"twins": "leave_one_out", "twins-to-generators": "generators"}
+    if protocol in twins:
+        return Protocol.twins(store.rows, twins[protocol], **options)
+    raise unknown_name("protocol", protocol, ["pairs", "leave-one-out", "by-hand", *twins])
 
 
 def rank_store(store: FeatureStore, protocol: Protocol, *, progress: bool = True) -> HeadRanking:
     """Rank every head of a store alone, on train and select rows only."""
     from interp.analysis.ranking import rank_heads
 
-    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    y = (store.rows["label"] != "real").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
     X = store.head_features()
     return rank_heads(X, y, store.layout, protocol, generator=generator, progress=progress)
