@@ -20,19 +20,23 @@ from interp.encoders.recorder import HeadRecorder as HeadRecorder
 from interp.errors import InputError as InputError
 from interp.evaluation.ablation import ablate as ablate
 from interp.evaluation.arms import Arm as Arm
+from interp.evaluation.robustness import robustness_curves as robustness_curves
 from interp.evaluation.transfer import evaluate_transfer as evaluate_transfer
 from interp.explain.in_words import describe_detector as describe_detector
 from interp.explain.in_words import describe_heads as describe_heads
 from interp.explain.in_words import describe_removed as describe_removed
 from interp.explain.text_encoder import load_text_encoder as load_text_encoder
 from interp.features.extract import extract as extract
+from interp.features.laundered import launder_stores as launder_stores
 from interp.features.store import FeatureStore as FeatureStore
 from interp.images.check import check_images as check_images
 from interp.images.decode import read_image as read_image
 from interp.images.equalize import Equalize as Equalize
 from interp.images.image_set import ImageSet as ImageSet
+from interp.images.laundering import Laundering as Laundering
 from interp.images.preprocess import Preprocessing as Preprocessing
 from interp.images.simulated import draw_simulated_set as draw_simulated_set
+from interp.images.twins import make_twins as make_twins
 from interp.main_job import run as run
 from interp.main_job import score_images as score_images
 from interp.protocol.splits import Protocol as Protocol
@@ -59,6 +63,7 @@ __all__ = [
     "HeadSelection",
     "ImageSet",
     "InputError",
+    "Laundering",
     "Leace",
     "LinearDetector",
     "Preprocessing",
@@ -76,14 +81,17 @@ __all__ = [
     "explain_set",
     "extract",
     "harmful_components",
+    "launder_stores",
     "load_detector",
     "load_encoder",
     "load_released_head",
     "load_text_encoder",
+    "make_twins",
     "pruned",
     "rank_heads",
     "read_image",
     "reproduce",
+    "robustness_curves",
     "run",
     "score_images",
 ]

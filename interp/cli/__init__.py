@@ -7,13 +7,14 @@ import sys
 
 import tyro
 
-from interp.cli import ablation, detectors, explaining, images, reproduction
+from interp.cli import ablation, detectors, explaining, images, laundering, pairs, reproduction
 from interp.errors import InputError
 
 COMMANDS = (
     images.check,
     images.extract,
     images.info,
+    pairs.pairs,
     detectors.rank,
     detectors.evaluate,
     detectors.run,
@@ -21,6 +22,8 @@ COMMANDS = (
     explaining.explain,
     explaining.words,
     ablation.ablate,
+    laundering.launder,
+    laundering.robustness,
     reproduction.reproduce,
     detectors.demo,
 )

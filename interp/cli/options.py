@@ -24,6 +24,8 @@ class Looking:
     """Hub id or folder of the encoder; "embedded" is the small teaching CLIP inside the package."""
     equalize: str = "none"
     """Bring every image through one path first: SIDE:QUALITY (256:75) or common:SIDE:QUALITY (common:128:75)."""
+    launder: str = "none"
+    """What happens to every image at its own size, before it is equalised, such as resize:0.5+jpeg:75."""
     views: int | None = None
     """Look at this many crops of each image at native resolution (1, 4, 5, 9, …) instead of one resized image."""
     layout: str | None = None
@@ -52,8 +54,9 @@ class Looking:
 class Parts:
     """Who trains, selects and tests."""
 
-    protocol: Literal["pairs", "leave-one-out", "by-hand"] = "pairs"
-    """All ordered pairs, each generator left out in turn, or the generators named below."""
+    protocol: Literal["pairs", "leave-one-out", "by-hand", "twins", "twins-to-generators"] = "pairs"
+    """All ordered pairs, each generator left out in turn, the generators named below, or photographs against their
+    twins (see interp pairs): each mechanism left out in turn, or trained on mechanisms and tested on generators."""
     train: tuple[str, ...] = ()
     """Generators to train on (by hand)."""
     select: tuple[str, ...] = ()
@@ -103,6 +106,7 @@ def extract_store(images: Path, out: Path, looking: Looking, *, statistics: bool
     refuse_folder(out)
     encoder = load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype, fast=looking.fast)
     options = {
+        "launder": looking.launder,
         "views": looking.views,
         "batch_size": looking.batch_size,
         "workers": looking.workers,

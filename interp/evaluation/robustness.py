@@ -221,8 +221,8 @@ class _Run:
 def _refuse_other_store(clean: FeatureStore, name: str, store: FeatureStore) -> None:
     if not store.rows.index.equals(clean.rows.index):
         raise InputError(
-            f"the store {name!r} has other rows than the clean one ({len(store.rows)} and {len(clean.rows)}); make all of "
-            "them with one launder_stores(images, …)"
+            f"the store {name!r} has other rows than the clean one ({len(store.rows)} and {len(clean.rows)}); make "
+            "all of them with one launder_stores(images, …)"
         )
     alike = [{k: v for k, v in s.key.items() if not k.startswith("laundering")} for s in (clean, store)]
     libraries = [dict(key.pop("libraries", {})) for key in alike]

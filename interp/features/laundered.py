@@ -20,11 +20,13 @@ from interp.features.extract import chain
 from interp.features.loading import TIMEOUT, PixelDataset, pixel_batches, pixel_dataset
 from interp.features.provenance import store_key
 from interp.features.recording import batches_of, joined, record_batch
+from interp.features.shards import KEY
 from interp.features.store import FeatureStore
 from interp.features.writing import StoreWriter
 from interp.images.decode import DecodedImage
 from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
+from interp.images.launder_severity import cell_of
 from interp.images.laundering import Laundering, as_laundering
 from interp.images.views import Views, with_views
 from interp.images.workers import Decoded
@@ -129,6 +131,36 @@ def launder_stores(
     return {name: writer.store() for name, writer in writers.items()}
 
 
+def open_launder_stores(
+    folder: str | Path,
+) -> tuple[FeatureStore, dict[str, FeatureStore], list[FeatureStore]]:
+    """What `launder_stores` wrote: the clean store, the laundered ones by their chains, and the copies.
+
+    Raises:
+        InputError: there is no clean store, or one is not finished.
+    """
+    folder = Path(folder)
+    if not (folder / CLEAN / KEY).exists():
+        raise InputError(
+            f"{folder} holds no stores of launderings (no {CLEAN}); make them with `interp launder`"
+        )
+    clean = FeatureStore(folder / CLEAN)
+    laundered, copies = {}, []
+    for path in sorted(folder.glob(f"*/{KEY}")):
+        if path.parent.name == CLEAN:
+            continue
+        store = FeatureStore(path.parent)
+        if path.parent.name.startswith("copy_"):
+            copies.append(store)
+        else:
+            laundered[store.key["laundering"]] = store
+
+    def place(name: str) -> tuple[str, float]:
+        return cell_of(name).operation, cell_of(name).severity
+
+    return clean, {name: laundered[name] for name in sorted(laundered, key=place)}, copies
+
+
 def named_specs(
     specs: Specs, copies: Laundering | str | None = None, n_copies: int = 4, random_state: int = 0
 ) -> dict[str, tuple[Laundering | None, int]]:
@@ -140,7 +172,8 @@ def named_specs(
     >>> [f"{name}: {chain}, {seed}" for name, (chain, seed) in named_specs(["jpeg:50"], "blur:0-3", 2).items()]
     ['clean: None, 0', 'jpeg:50: jpeg:50, 0', 'copy 1: blur:0-3, 1', 'copy 2: blur:0-3, 2']
     """
-    given = specs.items() if isinstance(specs, Mapping) else [(str(spec), spec) for spec in specs]
+    pairs = specs.items() if isinstance(specs, Mapping) else [(str(spec), spec) for spec in specs]
+    given: list[tuple[str, Any]] = list(pairs)
     if n_copies < 1:
         raise InputError(f"n_copies is the number of laundered copies, 1 or more; given {n_copies}")
     found: dict[str, tuple[Laundering | None, int]] = {CLEAN: (None, random_state)}

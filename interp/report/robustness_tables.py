@@ -1,0 +1,116 @@
+"""What robustness curves leave behind: tables as CSV and Markdown, figures as PNG, words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from interp.evaluation.head_robustness import head_means
+from interp.evaluation.robustness import Robustness
+from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS
+from interp.report.figures import save_figure
+from interp.report.robustness_figure import head_robustness_figure, robustness_figure
+
+LINES = ("balanced_accuracy", "accuracy_photographs", "accuracy_fakes", "flip_rate", "tpr_at_5pct_fpr")
+
+
+def write_robustness(found: Robustness, out: str | Path, heads: pd.DataFrame | None = None) -> None:
+    """Write curves.csv, choices.csv, robustness.png and robustness.md; with `heads`, heads.csv and heads.png.
+
+    Args:
+        found: what `robustness_curves` measured.
+        out: folder.
+        heads: what `head_robustness` measured.
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    found.curves.to_csv(out / "curves.csv", index=False)
+    found.choices.to_csv(out / "choices.csv", index=False)
+    save_figure(robustness_figure(found.curves), out / "robustness.png")
+    text = robustness_markdown(found)
+    if heads is not None:
+        means = head_means(heads)
+        heads.to_csv(out / "heads.csv", index=False)
+        save_figure(head_robustness_figure(means), out / "heads.png")
+        text += "\n" + _heads_markdown(means)
+    (out / "robustness.md").write_text(text)
+
+
+def robustness_markdown(found: Robustness) -> str:
+    """Tables in Markdown, n and the resamples in each caption."""
+    curves = found.curves[found.curves["test"] == ALL_SETS]
+    n_real, n_fake = curves[["n_real", "n_fake"]].mean().round().astype(int)
+    splits = len(found.choices.drop_duplicates(["train", "select", "seed"]))
+    caption = (
+        f"{splits} splits, {n_real} photographs and {n_fake} fakes a test set on average; brackets are 95 % over "
+        f"images ({found.settings['n_resamples']} joint resamples of photographs and groups, detectors fixed)."
+    )
+    parts = ["# Robustness", "", *[f"- {line}" for line in found.words.splitlines()]]
+    auc = curves[curves["metric"] == "auc"]
+    plain = auc[auc["fitted"] == "clean"].assign(shown=_said)
+    parts += ["", f"AUC on unseen generators, detectors fitted on clean images. {caption}", ""]
+    parts.append(_table(plain, "laundering", "arm", "shown"))
+    changes = plain.assign(shown=lambda t: _said(t, "change_"))
+    parts += [
+        "",
+        f"Change of AUC to clean images, paired. {caption}",
+        "",
+        _table(changes, "laundering", "arm", "shown"),
+    ]
+    parts += [
+        "",
+        f"What each detector gains over the first, fitted on clean images. {caption}",
+        "",
+        _gains(auc),
+    ]
+    first = curves[(curves["arm"] == auc["arm"].iloc[0]) & (curves["fitted"] == "clean")]
+    lines = first[first["metric"].isin(LINES)].assign(shown=_said)
+    about = f"`{auc['arm'].iloc[0]}` at the threshold of clean select rows."
+    parts += ["", f"{about} {caption} A dash: refused, too few photographs.", ""]
+    parts.append(_table(lines, "laundering", "metric", "shown"))
+    return "\n".join([*parts, ""])
+
+
+def _gains(auc: pd.DataFrame) -> str:
+    rows = []
+    for (arm, fitted), group in auc.groupby(["arm", "fitted"], sort=False):
+        by = group.assign(auc=_said(group), gain=_said(group, "gain_")).set_index("laundering")
+        clean, all_of = by.loc["clean"], by.loc[ALL_LAUNDERINGS]
+        rows.append([arm, fitted, clean["auc"], clean["gain"], all_of["auc"], all_of["gain"]])
+    names = ["arm", "fitted", "clean", "gain, clean", "all launderings", "gain, all launderings"]
+    return _markdown(pd.DataFrame(rows, columns=names))
+
+
+def _heads_markdown(means: pd.DataFrame) -> str:
+    reliability = means.attrs["reliability"]
+    shown = means.assign(**{c: means[c].map("{:.3f}".format) for c in ("transfer_auc", "laundered_auc")})
+    shown["change"] = means["change"].map("{:+.3f}".format)
+    caption = f"Heads alone, on select rows; reliability over seeds {reliability:.2f}"
+    caption += "." if reliability >= 0.7 else " (below 0.7: no single head should be named)."
+    columns = ["head", "transfer_auc", "laundered_auc", "change", "worst"]
+    ends = pd.concat([shown.head(8), shown.tail(8)]).drop_duplicates("head")
+    return "\n".join([caption, "", _markdown(ends[columns]), ""])
+
+
+def _said(table: pd.DataFrame, prefix: str = "") -> pd.Series:
+    """Numbers with their intervals as text."""
+    sign = "+" if prefix else ""
+    columns = [prefix.removesuffix("_") or "value", f"{prefix}low", f"{prefix}high"]
+    texts = [
+        f"{value:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]" if np.isfinite(value) else "–"
+        for value, low, high in table[columns].itertuples(index=False)
+    ]
+    return pd.Series(texts, index=table.index)
+
+
+def _table(table: pd.DataFrame, index: str, columns: str, values: str) -> str:
+    wide = table.pivot(index=index, columns=columns, values=values)
+    wide = wide.loc[list(dict.fromkeys(table[index])), list(dict.fromkeys(table[columns]))]
+    return _markdown(wide.rename_axis(columns=None).reset_index())
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    rows = [list(map(str, table.columns)), ["---"] * table.shape[1], *table.astype(str).to_numpy().tolist()]
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
