@@ -138,8 +138,8 @@ def head_placebos(
     for split in tqdm(list(protocol), desc="placebos of heads", unit="split", disable=not progress):
         key = split.train.tobytes()
         if key not in fitted:
-            classes = (HeadMoments.of(plain[split.train[y[split.train] == c]], layout) for c in (0, 1))
-            coef, intercept = ridge_probes(*classes, C)
+            real, fake = (HeadMoments.of(plain[split.train[y[split.train] == c]], layout) for c in (0, 1))
+            coef, intercept = ridge_probes(real, fake, C)
             fitted[key] = coef.numpy(), intercept.numpy()
         coef, intercept = fitted[key]
 
