@@ -14,9 +14,8 @@ from interp.encoders.encoder import Encoder
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError
 from interp.evaluation.effect_table import RELIABLE
-from interp.explain.head_words import spans_table, text_spans
+from interp.explain.in_words import describe_heads
 from interp.explain.named_directions import extremes
-from interp.explain.phrases import phrases as phrase_pool
 from interp.explain.text_encoder import TextEncoder
 from interp.features.provenance import differences
 from interp.features.shards import KEY
@@ -118,7 +117,12 @@ def head_atlas(
     for i, head in enumerate(layout.names):
         ends.append(extremes(opened, scores[:, i], top).reset_index(names="key").assign(head=head))
     shown = pd.concat(ends, ignore_index=True)
-    pictures, attention = {}, {}
+    pictures, attention, said = {}, {}, pd.DataFrame()
+    if texts is not None:
+        about = describe_heads(
+            opened, texts, k=words, phrases=phrases, nulls=nulls, random_state=random_state
+        )
+        said = about.table
     if images is not None:
         refuse_strangers(images, _whole(opened, opened.rows.index))
         shown["key"] = _whole(opened, shown["key"])
@@ -134,7 +138,7 @@ def head_atlas(
         measures=_shown_measures(table),
         table=table,
         transfer=transfer,
-        words=_words(opened, texts, phrases, words, nulls, random_state),
+        words=said,
         extremes=shown,
         scored_by=scored_by,
         pictures=pictures,
@@ -181,23 +185,6 @@ def _shown_measures(table: pd.DataFrame) -> tuple[Measure, ...]:
 def _whole(store: FeatureStore, keys: Sequence[str] | pd.Index | pd.Series) -> list[str]:
     """Keys of whole images, where rows are views."""
     return list(store.rows[VIEW_OF].reindex(keys) if VIEW_OF in store.rows else keys)
-
-
-def _words(
-    store: FeatureStore,
-    texts: TextEncoder | None,
-    phrases: Sequence[str] | None,
-    k: int,
-    nulls: int,
-    random_state: int,
-) -> pd.DataFrame:
-    if texts is None:
-        return pd.DataFrame()
-    if phrases is None:
-        tried = texts.reliability
-        phrases = list(phrase_pool()["phrase"] if tried is None else tried["phrase"])
-    spans = text_spans(store, texts(phrases), k, nulls=nulls, random_state=random_state)
-    return spans_table(spans, phrases, texts.reliability)
 
 
 def _about(run: Path, store: FeatureStore) -> tuple[str, ...]:

@@ -187,7 +187,7 @@ class RandomTexts:
     def __init__(self, width: int):
         self.width = width
 
-    def __call__(self, texts: list[str]) -> np.ndarray:
+    def __call__(self, texts: tuple[str, ...], templates: tuple[str, ...]) -> np.ndarray:
         vectors = np.random.default_rng(0).normal(size=(len(texts), self.width))
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
