@@ -17,8 +17,13 @@ class Choices:
 
     heads: tuple[str, ...] = ("embedding", "all", "12", "24")
     """embedding (no selection), all, best (select rows choose how many), or how many heads to keep."""
-    removal: tuple[Literal["none", "coordinates", "heads"], ...] = ("none", "coordinates", "heads")
-    """What is removed before the classifier; heads are removed from the plain embedding only."""
+    removal: tuple[Literal["none", "coordinates", "heads", "generators"], ...] = (
+        "none",
+        "coordinates",
+        "heads",
+    )
+    """What is removed before the classifier; heads are removed from the plain embedding only, and
+    generators (which one made a fake) need three that train or select."""
     C: tuple[str, ...] = ("select", "0.01", "1.0")
     """Inverse strength of the penalty: a number, or select for the best one on select rows."""
     aggregate: tuple[Literal["concat", "sum", "vote"], ...] = ("concat", "sum", "vote")

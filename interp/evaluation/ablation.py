@@ -53,8 +53,9 @@ def ablate(
         protocol: who trains, selects and tests, over the store's rows.
         heads: "embedding" (no head selection), "all", how many to keep of those that select rows rank best, or
             "best" (as many as select rows choose).
-        removal: "none", "coordinates" (`CoordinateRemoval` on the columns that come out of the heads), or "heads"
-            (`HeadRemoval`, from the plain embedding only).
+        removal: "none", "coordinates" (`CoordinateRemoval` on the columns that come out of the heads), "heads"
+            (`HeadRemoval`, from the plain embedding only), or "generators" (`GeneratorErasure` of those columns; needs
+            three generators that train or select, as `Protocol.leave_one_out` gives).
         C: inverse strength of the classifier's penalty: a number, or "select" for the best one on select rows.
         aggregate: of the heads, as in `HeadSelection`: "concat", "sum" or "vote".
         normalise: of the columns before the classifier: "standard" (each centred and scaled by the train rows),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
 from interp.analysis.coordinate_removal import CoordinateRemoval
+from interp.analysis.generator_erasure import GeneratorErasure
 from interp.analysis.head_removal import HeadRemoval
 from interp.analysis.head_search import HeadSearch, gather
 from interp.analysis.strength import STRENGTHS, choose_strength
@@ -129,11 +131,13 @@ class SplitRows:
         return found.scores, found.select_auc
 
     def without(self, columns: np.ndarray, removal: str) -> np.ndarray:
-        """(m, kept): less the coordinates, or the heads of the embedding, that serve select generators worst."""
+        """(m, kept): less what serves select generators worst, or less what tells which generator made a fake."""
         if removal == "none":
             return columns
-        removing = CoordinateRemoval(random_state=self.seed)
-        if removal == "heads":
+        removing: Any = CoordinateRemoval(random_state=self.seed)
+        if removal == "generators":
+            removing = GeneratorErasure()
+        elif removal == "heads":
             removing = HeadRemoval(
                 self.material.layout, np.asarray(self.material.fold), random_state=self.seed
             )

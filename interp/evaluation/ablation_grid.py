@@ -16,14 +16,14 @@ from interp.errors import InputError, unknown_name
 FACTORS = ("heads", "removal", "C", "aggregate", "normalise")
 NAMED = {
     "heads": ("embedding", "all", "best"),
-    "removal": ("none", "coordinates", "heads"),
+    "removal": ("none", "coordinates", "heads", "generators"),
     "C": ("select",),
     "aggregate": AGGREGATES,
     "normalise": ("none", "standard", "l2"),
 }
 """The values that have names; `heads` and `C` take numbers as well."""
 MOST_COLUMNS = 1024
-"""Columns that coordinates are removed from at most: their elimination costs the cube of them, 3 s for 1,024."""
+"""Columns that coordinates or generators are removed from at most: both cost the cube of them, 3 s for 1,024."""
 NOT_APPLICABLE = "-"
 """Stands for the value of a factor that has no say in a combination."""
 
@@ -82,8 +82,8 @@ def make_grid(layout: HeadLayout, width: int, asked: Mapping[str, object]) -> Gr
     """Combine the values of all factors.
 
     Rules: the plain embedding has no `aggregate`; a vote is a score, so that no `C` and no `normalise` follow it and
-    nothing can be removed from it; harmful heads are removed from the plain embedding only; coordinates are removed
-    from at most `MOST_COLUMNS` columns, and "best" counts as the most heads it may keep.
+    nothing can be removed from it; harmful heads are removed from the plain embedding only; coordinates and
+    generators are removed from at most `MOST_COLUMNS` columns, and "best" counts as the most heads it may keep.
 
     Args:
         layout: heads of the encoder.
@@ -135,11 +135,11 @@ def _impossible(combination: Combination, layout: HeadLayout, width: int) -> str
     """Why a combination cannot be computed; empty if it can."""
     if combination.removal == "heads" and combination.heads != "embedding":
         return "harmful heads are removed from the plain embedding only (heads='embedding')"
-    if combination.removal == "coordinates":
+    if combination.removal in ("coordinates", "generators"):
         if combination.aggregate == "vote":
             return "a vote is one column, nothing can be removed from it"
         if _columns(combination, layout, width) > MOST_COLUMNS:
-            return f"coordinates are removed from at most {MOST_COLUMNS:,} columns"
+            return f"{combination.removal} are removed from at most {MOST_COLUMNS:,} columns"
     return ""
 
 

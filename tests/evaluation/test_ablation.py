@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score, ro
 from sklearn.preprocessing import StandardScaler, normalize
 
 from interp.analysis.coordinate_removal import CoordinateRemoval
+from interp.analysis.generator_erasure import GeneratorErasure
 from interp.analysis.head_removal import HeadRemoval
 from interp.analysis.head_selection import HeadSelection
 from interp.detectors.linear import LinearDetector
@@ -111,6 +112,28 @@ def test_a_standardised_cell_is_the_arm_fitted_by_hand(store, protocol, values, 
         assert cell[name] == pytest.approx(value, abs=1e-9), name
     assert cell["select_auc"] == pytest.approx(arm.classifier.select_auc_, abs=1e-9)
     assert cell["n_features"] == len(arm.classifier.coef_)
+
+
+def test_generators_are_erased_as_by_hand_where_three_train_or_select(protocol):
+    values = {
+        "heads": "embedding",
+        "removal": "generators",
+        "aggregate": "concat",
+        "C": 0.1,
+        "normalise": "standard",
+    }
+    store = planted_store()
+    with pytest.raises(InputError, match="needs 3 generators"):
+        one_cell(store, protocol, **values)
+    store.generator[np.flatnonzero(store.generator == "b")[::2]] = "d"
+    store.rows["generator"] = store.rows["family"] = store.generator
+    four = Protocol.by_hand(store.rows, train=["a", "b"], select="c", test="d", seeds=1)
+    X, split = store.features("embedding"), four.splits[0]
+    arm = Arm("by hand", "embedding", GeneratorErasure(), LinearDetector(C=0.1))
+    fitted = arm.fit(X, store.y, split, store.generator)
+    cell = one_cell(store, four, **values)
+    numbers = expected(store, four, X, fitted.decision_function, fitted.classifier.threshold_)
+    assert cell["auc"] == pytest.approx(numbers["auc"], abs=1e-9)
 
 
 @pytest.mark.parametrize("heads", [3, "all", "best"])
