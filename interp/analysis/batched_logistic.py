@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import Tensor
 from interp.analysis.logistic import fit_logistic
 from interp.errors import InputError, unknown_name
 
-CHUNK = 2**28
-"""Bytes that the problems solved together may take."""
+CHUNK = {"cpu": 2**24, "gpu": 2**31}
+"""Bytes that the problems solved together may take: on a CPU few enough to stay in its cache."""
 
 
 class BatchedLogisticRegression(BaseEstimator):
@@ -33,7 +34,7 @@ class BatchedLogisticRegression(BaseEstimator):
         tol: stop at the step shorter than this part of ‖w‖, after taking it.
         max_iter: Newton steps before a problem is given up with a RuntimeWarning.
         device: where to compute, such as "cuda"; None stays where X is.
-        chunk_bytes: memory that the problems solved together may take; it changes no result.
+        chunk_bytes: memory that the problems solved together may take, by default `CHUNK`; it changes no result.
 
     Attributes:
         coef_: (b, p) float64, weights of the columns as given.
@@ -57,7 +58,7 @@ class BatchedLogisticRegression(BaseEstimator):
         tol: float = 1e-8,
         max_iter: int = 100,
         device: str | None = None,
-        chunk_bytes: int = CHUNK,
+        chunk_bytes: int | None = None,
     ):
         self.C, self.class_weight = C, class_weight
         self.standardise, self.fit_intercept = standardise, fit_intercept
@@ -92,11 +93,8 @@ class BatchedLogisticRegression(BaseEstimator):
             raise InputError(
                 f"expected {n} labels and weights, one a row, got {tuple(labels.shape)}, {tuple(weight.shape)}"
             )
-        each = 8 * (3 * n * p + 3 * min(n, p) ** 2)
-        step = max(1, int(self.chunk_bytes // each))
         found = []
-        for start in range(0, b, step):
-            rows = slice(start, min(start + step, b))
+        for rows in self._chunks(b, 8 * (3 * n * p + 3 * min(n, p) ** 2), columns):
             parts = {
                 name: part[rows] if part.ndim == ndim and len(part) > 1 else part
                 for name, (part, ndim) in given.items()
@@ -110,7 +108,7 @@ class BatchedLogisticRegression(BaseEstimator):
     def decision_function(self, X: Any) -> np.ndarray:
         """Log-odds (b, n) of rows (n, p), which every problem scores, or (b, n, p), each problem its own."""
         check_is_fitted(self)
-        values = np.asarray(X)
+        values = _tensor(X)
         b, p = self.coef_.shape
         if (
             values.ndim not in (2, 3)
@@ -118,12 +116,25 @@ class BatchedLogisticRegression(BaseEstimator):
             or values.ndim == 3
             and len(values) not in (1, b)
         ):
-            raise InputError(f"X must be (n, {p}) or ({b}, n, {p}), as in fit; given {values.shape}")
-        return np.matmul(values, self.coef_[..., None])[..., 0] + self.intercept_[:, None]
+            raise InputError(f"X must be (n, {p}) or ({b}, n, {p}), as in fit; given {tuple(values.shape)}")
+        device = self.device or values.device
+        coef, shift = (torch.from_numpy(part).to(device) for part in (self.coef_, self.intercept_))
+        found = []
+        for rows in self._chunks(b, 8 * values.shape[-2] * (p + 1), values):
+            part = values[rows] if values.ndim == 3 and len(values) > 1 else values
+            scores = coef[rows, None] @ part.to(device, torch.float64).mT
+            found.append((scores[:, 0] + shift[rows, None]).cpu().numpy())
+        return np.concatenate(found)
 
     def predict(self, X: Any) -> np.ndarray:
         """1 for a fake, 0 for a photograph, (b, n) int64; X as in `decision_function`."""
         return (self.decision_function(X) > 0).astype(np.int64)
+
+    def _chunks(self, b: int, each: int, X: Tensor) -> Iterator[slice]:
+        """Slices of b problems that take so many bytes each."""
+        kind = torch.device(self.device or X.device).type
+        step = max(1, (self.chunk_bytes or CHUNK.get(kind, CHUNK["gpu"])) // each)
+        return (slice(start, min(start + step, b)) for start in range(0, b, step))
 
     def _fit_chunk(
         self, X: Tensor, y: Tensor, sample_weight: Tensor, C: Tensor, b: int
@@ -138,8 +149,7 @@ class BatchedLogisticRegression(BaseEstimator):
         if self.standardise:
             if weight.ndim == 2 and X.ndim == 2:
                 X = X.expand(b, *X.shape)
-            center, scale = _moments(X, weight.expand(*weight.shape[:-1], X.shape[-2]))
-            X = (X - center) / scale
+            X, center, scale = _standardised(X, weight.expand(*weight.shape[:-1], X.shape[-2]))
         options = {"tol": self.tol, "max_iter": self.max_iter}
         coef, shift = fit_logistic(X, y, C, share, self.fit_intercept, **options)
         coef = coef / scale.reshape(-1, X.shape[-1])
@@ -158,10 +168,12 @@ def _balanced(y: Tensor, weight: Tensor) -> Tensor:
     return weight * torch.where(y == 1, total / (2 * fakes), total / (2 * real))
 
 
-def _moments(X: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted mean and deviation of the columns, (…, 1, p) each; the deviation of a constant column is infinite."""
-    share = (weight / weight.sum(-1, keepdim=True))[..., None]
-    center = (share * X).sum(-2, keepdim=True)
-    scale = (share * (X - center).square()).sum(-2, keepdim=True).sqrt()
-    flat = scale <= 1e-14 * X.abs().amax(-2, keepdim=True)
-    return center, torch.where(flat, torch.inf, scale)
+def _standardised(X: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Columns of weighted mean 0 and deviation 1, with mean and deviation (…, 1, p); that of a constant one is inf."""
+    share = (weight / weight.sum(-1, keepdim=True))[..., None, :]
+    center = share @ X
+    largest = torch.maximum(X.amax(-2, keepdim=True), -X.amin(-2, keepdim=True))
+    values = torch.sub(X, center).contiguous()
+    scale = (share @ values.square()).sqrt()
+    scale = torch.where(scale <= 1e-14 * largest, torch.inf, scale)
+    return values.div_(scale), center, scale

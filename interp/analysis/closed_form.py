@@ -146,9 +146,9 @@ class RidgeProbes:
         C: float,
         device: str | None = None,
     ):
-        self.X, self.layout, self.C, self.device = torch.from_numpy(X), layout, C, device
-        self.rows = torch.from_numpy(rows)
-        self.parts: dict[bytes, Tensor] = {}
+        self.X, self.layout, self.C, self.device = X, layout, C, device
+        self.rows = rows
+        self.parts: dict[bytes, np.ndarray] = {}
         self.classes = [
             tuple(self._named(train[y[train] == c], generator) for c in (0, 1)) for train in trains
         ]
@@ -159,7 +159,7 @@ class RidgeProbes:
         """Keys of the parts that make up some rows, one for each generator."""
         names = generator[rows]
         parts = [rows[names == name] for name in np.unique(names)]
-        self.parts.update((part.tobytes(), torch.from_numpy(part)) for part in parts)
+        self.parts.update((part.tobytes(), part) for part in parts)
         return tuple(part.tobytes() for part in parts)
 
     def scores(self, start: int, stop: int) -> np.ndarray:
@@ -167,7 +167,7 @@ class RidgeProbes:
         layout = HeadLayout(1, stop - start, self.layout.width)
         X = self.X[:, start * layout.width : stop * layout.width]
         found = {
-            key: HeadMoments.of(X.index_select(0, part).to(self.device), layout)
+            key: HeadMoments.of(torch.from_numpy(X[part]).to(self.device), layout)
             for key, part in self.parts.items()
         }
         united: dict[tuple[bytes, ...], HeadMoments] = {}
@@ -175,7 +175,7 @@ class RidgeProbes:
             united[keys] = sum((found[key] for key in keys[1:]), found[keys[0]])
         fitted = [ridge_probes(united[real], united[fake], self.C) for real, fake in self.classes]
         coef, intercept = (torch.stack(part, 1) for part in zip(*fitted, strict=True))
-        heads = X.index_select(0, self.rows).to(self.device).reshape(len(self.rows), layout.n_heads, -1)
+        heads = torch.from_numpy(X[self.rows]).to(self.device).reshape(len(self.rows), layout.n_heads, -1)
         scores = torch.baddbmm(intercept[..., None], coef, heads.permute(1, 2, 0).to(torch.float64))
         return scores.transpose(0, 1).cpu().numpy()
 

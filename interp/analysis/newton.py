@@ -32,7 +32,7 @@ class Primal:
         return part
 
     def scores(self, w: Tensor) -> Tensor:
-        return (self.X @ w[..., None])[..., 0]
+        return (w[:, None] @ self.X.mT)[:, 0]  # several times quicker than X @ w[..., None]
 
     def penalty(self, w: Tensor, scores: Tensor) -> Tensor:
         return w.square().sum(1) / 2
@@ -45,7 +45,7 @@ class Primal:
 
     def direction(self, pull: Tensor, w: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The step in w and intercept, and how fast the objective falls along it."""
-        residual = (self.X.mT @ pull[..., None])[..., 0] - w
+        residual = (pull[:, None] @ self.X)[:, 0] - w
         step, other = torch.cholesky_solve(torch.stack([residual, self.column], 2), self.factor).unbind(2)
         shift = pull.new_zeros(len(pull))
         if self.intercept:
@@ -67,7 +67,7 @@ class Dual:
         return part
 
     def scores(self, dual: Tensor) -> Tensor:
-        return (self.gram @ dual[..., None])[..., 0]
+        return (dual[:, None] @ self.gram)[:, 0]
 
     def penalty(self, dual: Tensor, scores: Tensor) -> Tensor:
         return (dual * scores).sum(1) / 2

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
@@ -118,8 +119,11 @@ def _logistic(
     C: float,
     device: str | None,
 ) -> Scored:
+    chunk, columns = 64, X
+    if device is not None:
+        chunk, columns = layout.n_heads, torch.as_tensor(np.require(X, requirements="W"), device=device)
     for one in comparisons:
-        yield slice(None), one, probe_scores(X, y, layout, one.train, one.rows, C=C, device=device)
+        yield slice(None), one, probe_scores(columns, y, layout, one.train, one.rows, C=C, chunk=chunk)
 
 
 def _ridge(
@@ -161,7 +165,7 @@ def _per_split(
 
 
 def probe_scores(
-    X: np.ndarray,
+    X: np.ndarray | torch.Tensor,
     y: np.ndarray,
     layout: HeadLayout,
     train: np.ndarray,
@@ -174,11 +178,11 @@ def probe_scores(
     """Scores of one probe for each head, fitted on its own columns of the train rows.
 
     Args:
-        X, y, layout: as in `rank_heads`.
+        X, y, layout: as in `rank_heads`; X may be a tensor.
         train, rows: positions to fit on and to score.
         C: inverse strength of the penalty.
-        chunk: heads fitted at once.
-        device: where to fit; by default the CPU.
+        chunk: heads whose columns are copied at once.
+        device: where to fit; by default where X is.
 
     Returns:
         (rows, heads) float64, in log-odds.
@@ -187,9 +191,9 @@ def probe_scores(
     probes = BatchedLogisticRegression(C, class_weight="balanced", device=device)
     for start in range(0, layout.n_heads, chunk):
         stop = min(start + chunk, layout.n_heads)
-        columns = slice(start * layout.width, stop * layout.width)
+        columns = X[:, start * layout.width : stop * layout.width]
         fitted, scored = (
-            X[part, columns].reshape(len(part), stop - start, layout.width).transpose(1, 0, 2)
+            columns[part].reshape(len(part), stop - start, layout.width).swapaxes(0, 1)
             for part in (train, rows)
         )
         found[:, start:stop] = probes.fit(fitted, y[train]).decision_function(scored).T
