@@ -74,7 +74,7 @@ def robustness_figure(
             line = group[group["detector"] == name]
             start = clean[clean["detector"] == name]
             _draw(axis, line, start, place, len(shown), labels if operation is None else None, name)
-        axis.set_xlabel(AXES.get(str(operation), str(operation or "no scale")), fontsize=8.5)
+        axis.set_xlabel(_axis_name(operation), fontsize=8.5)
         axis.grid(axis="y", color="0.9")
         axis.tick_params(labelsize=8)
         for edge in ("top", "right"):
@@ -123,6 +123,13 @@ def head_robustness_figure(heads: pd.DataFrame, *, named: int = 4) -> Figure:
     return figure
 
 
+def _axis_name(operation: str | None) -> str:
+    if operation is None:
+        return "no scale"
+    resized = operation.startswith(("shrink", "enlarge"))
+    return AXES.get(operation, f"{operation}: |log2 factor|" if resized else operation)
+
+
 def _has_scale(operation: object, group: pd.DataFrame) -> bool:
     return group["severity"].nunique() > 1 or str(operation) in AXES
 
@@ -144,7 +151,11 @@ def _draw(
         x = x + (place - (of - 1) / 2) * 0.008 * (x.max() or 1)
     else:
         x = np.array([labels.index(one) for one in line["laundering"]]) + (place - (of - 1) / 2) * 0.12
-        axis.set_xticks(range(len(labels)), [label.split(":")[0] for label in labels], fontsize=8)
+        axis.set_xticks(
+            range(len(labels)),
+            [label if len(label) < 11 else label.split(":")[0] for label in labels],
+            fontsize=8,
+        )
         axis.set_xlim(-0.6, len(labels) - 0.4)
         style = ""
     y, low, high = (line[column].to_numpy(float) for column in ("value", "low", "high"))

@@ -14,6 +14,7 @@ from interp.analysis.head_selection import HeadSelection
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError
 from interp.evaluation.arms import Arm
+from interp.evaluation.head_robustness import head_means, head_robustness
 from interp.evaluation.robustness import FITTED, Robustness, robustness_curves
 from interp.evaluation.robustness_cells import SMALL
 from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS
@@ -41,6 +42,10 @@ class Planted:
     def key(self) -> dict[str, Any]:
         seed = {} if self.launder == "none" else {"laundering_seed": 0}
         return {"encoder": self.name, "laundering": self.launder, **seed, "libraries": {"torch": "2"}}
+
+    @property
+    def layout(self) -> HeadLayout:
+        return LAYOUT
 
     def features(self, kind: str) -> np.ndarray:
         return self.values
@@ -182,6 +187,25 @@ def test_sentences_say_what_was_gained_and_lost(found: Robustness) -> None:
     lines = found.words.splitlines()
     assert len(lines) == len(ARMS) * len(FITTED)
     assert lines[0].startswith("all, fitted clean: AUC 0.9") and "least under jpeg:30" in lines[0]
+
+
+def test_a_head_that_breaks_is_told_from_one_that_lasts(stores, protocol) -> None:
+    laundered = {name: stores[name] for name in ("jpeg:50", "jpeg:30")}
+    table = head_robustness(stores["clean"], laundered, protocol, progress=False)  # type: ignore[arg-type]
+    assert len(table) == 2 * len(protocol)
+    heads = head_means(table).set_index("head")
+    assert list(heads.index) == [LASTS, BREAKS]
+    assert heads.loc[BREAKS, "transfer_auc"] > heads.loc[LASTS, "transfer_auc"] > 0.85
+    assert heads.loc[BREAKS, "change"] < -0.2 and heads.loc[LASTS, "change"] == pytest.approx(0, abs=1e-9)
+    assert heads.loc[BREAKS, "worst"] == "jpeg:30"
+    first = Protocol(protocol.rows, protocol.splits[:1])
+    unread = {name: Planted(one.rows, one.values.copy(), one.launder) for name, one in stores.items()}
+    for one in unread.values():
+        one.values[first.splits[0].test] = np.nan
+    again = head_robustness(unread["clean"], {n: unread[n] for n in laundered}, first, progress=False)  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(again, table[table["seed"] == 0].reset_index(drop=True))
+    with pytest.raises(InputError, match="one laundered store at least"):
+        head_robustness(stores["clean"], {}, protocol)  # type: ignore[arg-type]
 
 
 def test_other_stores_are_refused(stores, protocol) -> None:
