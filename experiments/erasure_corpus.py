@@ -158,21 +158,25 @@ def draw_gains(every: pd.DataFrame, each: pd.DataFrame) -> Figure:
     """A panel for each eraser: gain on every test generator, and over all, with 95 % over images."""
     arms = [arm for arm in every.index if arm not in ("embedding", "all_heads", "label_as_control")]
     tests = sorted(each["test"].unique(), reverse=True)
-    figure = Figure(figsize=(2.1 * len(arms) + 1.6, 4.2), layout="constrained")
-    for axis, arm in zip(figure.subplots(1, len(arms), sharey=True, sharex=True), arms, strict=True):
+    across = -(-len(arms) // 2)
+    figure = Figure(figsize=(2.3 * across + 1.6, 7.0), layout="constrained")
+    axes = figure.subplots(2, across, sharey=True, sharex=True).ravel()
+    for unused in axes[len(arms) :]:
+        unused.axis("off")
+    places = np.r_[0, np.arange(len(tests)) + 1.5]
+    for axis, arm in zip(axes, arms, strict=False):
         of_arm = each[each["arm"] == arm].set_index("test").loc[tests]
         rows = pd.concat([every.loc[[arm], of_arm.columns.intersection(every.columns)], of_arm])
-        places = np.r_[0, np.arange(len(tests)) + 1.5]
         for place, row in zip(places, rows.itertuples(), strict=True):
             sure = row.gain_low > 0 or row.gain_high < 0
             axis.plot([row.gain_low, row.gain_high], [place, place], color="0.2", linewidth=1.2)
-            axis.plot(
-                row.gain, place, "o", color="0.2", markerfacecolor="0.2" if sure else "white", markersize=5
-            )
+            filled = "0.2" if sure else "white"
+            axis.plot(row.gain, place, "o", color="0.2", markerfacecolor=filled, markersize=5)
         axis.axvline(0, color="0.5", linewidth=0.8)
         axis.set_title(arm.replace("_", " "), fontsize=9)
+        axis.tick_params(labelbottom=True)
         axis.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_yticks(places, ["all (mean)", *tests])
+    axes[0].set_yticks(places, ["all (mean)", *tests])
     figure.supxlabel(
         "gain in AUC on that generator, 95 % over images; filled: the interval leaves out 0", fontsize=9
     )
@@ -204,15 +208,23 @@ def draw_regained(table: pd.DataFrame) -> Figure:
 def main(settings: Settings) -> None:
     """Erase, measure, write."""
     store = FeatureStore(settings.store)
-    options = {"seeds": settings.seeds, "random_state": settings.random_state, "usable": store.usable}
-    protocol = Protocol.leave_one_out(store.rows, min_train=settings.min_train, **options)
+    protocol = Protocol.leave_one_out(
+        store.rows,
+        min_train=settings.min_train,
+        seeds=settings.seeds,
+        random_state=settings.random_state,
+        usable=store.usable,
+    )
     arms = arms_of(store, settings.nulls)
-    judging = {
-        "n_resamples": settings.resamples,
-        "n_jobs": settings.jobs,
-        "random_state": settings.random_state,
-    }
-    transfer = evaluate_transfer(store, protocol, arms, folder=settings.out / "splits", **judging)
+    transfer = evaluate_transfer(
+        store,
+        protocol,
+        arms,
+        n_resamples=settings.resamples,
+        n_jobs=settings.jobs,
+        random_state=settings.random_state,
+        folder=settings.out / "splits",
+    )
     every, each = gain_tables(transfer)
     concept = next(arm.concept for arm in arms if arm.concept is not None)
     tables = {"arms": every.reset_index(), "generators": each, "nulls": transfer.nulls}

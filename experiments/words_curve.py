@@ -173,7 +173,7 @@ def draw(table: pd.DataFrame) -> Figure:
             title=task.partition(",")[0],
         )
         axis.spines[["top", "right"]].set_visible(False)
-        axis.legend(frameon=False, fontsize=8)
+        axis.legend(frameon=False, fontsize=8, loc="lower right")
     return figure
 
 
