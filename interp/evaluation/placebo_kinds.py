@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import log_softmax
 
-from interp.errors import InputError, UnreadableImage
+from interp.errors import InputError
 from interp.evaluation.cells import SplitScores, joint_cells
 from interp.evaluation.placebos import Placebo
 from interp.explain.text_encoder import unit_rows
 from interp.features.extract import extract
-from interp.features.shards import ROWS
 from interp.features.store import FeatureStore
 from interp.images.conditions import rows_where
-from interp.images.decode import read_image
-from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
-from interp.images.laundering import Laundering
 from interp.protocol.splits import Protocol
 
 if TYPE_CHECKING:
@@ -53,35 +48,19 @@ def altered_photographs(
         options: of `extract`, such as workers and progress.
 
     Raises:
-        InputError: an unknown laundering, or none of the store's photographs is among the images.
+        InputError: an unknown laundering, none of the store's photographs is among the images, or the folder holds
+            another store.
 
     See `ALTERATIONS` for those that a panel asks by default.
     """
-    chain, out = Laundering.parse(laundering), Path(out)
     wanted = set(store.rows.index[(store.rows["label"] == "real") & store.usable])
     keys = [key for key in images.keys if key in wanted]
     if not keys:
         raise InputError(f"none of the photographs of {store.folder} is among the images given")
-    if not (out / ROWS).exists():
-        table = images.table.loc[keys].assign(laundering=str(chain), key_of_original=keys)
-        with TemporaryDirectory(prefix="interp-altered-") as folder:
-            for place, key in enumerate(keys):  # files by number: a key may be any text
-                try:
-                    pixels = chain.apply(read_image(images.path(key)).pixels, key)
-                except UnreadableImage:
-                    continue  # it becomes a row with an error: the file is not there
-                pixels.save(Path(folder) / f"{place}.png", compress_level=1)
-            files = pd.Index([f"{place}.png" for place in range(len(keys))], name="key")
-            numbered = ImageSet(table.set_axis(files), Path(folder))
-            extract(numbered, encoder, out, equalize=Equalize.parse(store.key["equalize"]), **options)
-    altered = FeatureStore(out)
-    made = set(altered.rows.get("laundering", pd.Series(["something else"])))
-    if made != {str(chain)}:
-        raise InputError(
-            f"{out} was made by {', '.join(map(str, made))}, not by {chain}; name another folder"
-        )
-    altered.rows = altered.rows.set_axis(pd.Index(altered.rows["key_of_original"], name="key"), axis=0)
-    return Placebo(name, altered=altered)
+    photographs, equalize = ImageSet(images.table.loc[keys], images.root), store.key["equalize"]
+    return Placebo(
+        name, altered=extract(photographs, encoder, out, equalize=equalize, launder=laundering, **options)
+    )
 
 
 def divided(store: FeatureStore, name: str, one: str, other: str | None = None) -> Placebo:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 
 import interp
 from interp.cli.options import Parts
@@ -23,7 +24,8 @@ def test_every_answer_is_drawn_and_filled_where_it_explains() -> None:
         low=panel["auc"] - 0.1, high=panel["auc"] + 0.1, explained=[True, False, False, True]
     )
     axis = draw_placebos(panel).axes[0]
-    points = [np.asarray(part.get_offsets()) for part in axis.collections if part.get_facecolor().size]
+    marks = [part for part in axis.collections if isinstance(part, PathCollection)]
+    points = [np.asarray(part.get_offsets()) for part in marks]
     drawn = np.concatenate([part.reshape(-1, 2) for part in points if part.size])
     assert sorted(drawn[:, 0].tolist()) == [0.3, 0.48, 0.5, 0.7]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["x", "y"]
