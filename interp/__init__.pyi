@@ -1,3 +1,4 @@
+from interp.analysis.batched_logistic import BatchedLogisticRegression as BatchedLogisticRegression
 from interp.analysis.coordinate_removal import CoordinateRemoval as CoordinateRemoval
 from interp.analysis.generator_erasure import GeneratorErasure as GeneratorErasure
 from interp.analysis.harmful import harmful_components as harmful_components
@@ -20,6 +21,9 @@ from interp.encoders.recorder import HeadRecorder as HeadRecorder
 from interp.errors import InputError as InputError
 from interp.evaluation.ablation import ablate as ablate
 from interp.evaluation.arms import Arm as Arm
+from interp.evaluation.audit import audit_images as audit_images
+from interp.evaluation.placebos import Placebo as Placebo
+from interp.evaluation.placebos import placebo_panel as placebo_panel
 from interp.evaluation.robustness import robustness_curves as robustness_curves
 from interp.evaluation.transfer import evaluate_transfer as evaluate_transfer
 from interp.explain.in_words import describe_detector as describe_detector
@@ -49,6 +53,7 @@ _HOME: dict[str, str]
 
 __all__ = [
     "Arm",
+    "BatchedLogisticRegression",
     "CoordinateRemoval",
     "Decomposition",
     "Detector",
@@ -66,10 +71,12 @@ __all__ = [
     "Laundering",
     "Leace",
     "LinearDetector",
+    "Placebo",
     "Preprocessing",
     "Protocol",
     "__version__",
     "ablate",
+    "audit_images",
     "check_images",
     "demo_encoder",
     "describe_detector",
@@ -87,6 +94,7 @@ __all__ = [
     "load_released_head",
     "load_text_encoder",
     "make_twins",
+    "placebo_panel",
     "pruned",
     "rank_heads",
     "read_image",

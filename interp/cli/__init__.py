@@ -7,11 +7,22 @@ import sys
 
 import tyro
 
-from interp.cli import ablation, detectors, explaining, images, laundering, pairs, reproduction
+from interp.cli import (
+    ablation,
+    audit,
+    detectors,
+    explaining,
+    images,
+    laundering,
+    pairs,
+    placebos,
+    reproduction,
+)
 from interp.errors import InputError
 
 COMMANDS = (
     images.check,
+    audit.audit,
     images.extract,
     images.info,
     pairs.pairs,
@@ -24,6 +35,7 @@ COMMANDS = (
     ablation.ablate,
     laundering.launder,
     laundering.robustness,
+    placebos.placebos,
     reproduction.reproduce,
     detectors.demo,
 )
