@@ -58,6 +58,8 @@ def test_run_then_info_rank_and_score(interp, encoder, small_run, tmp_path):
     code, printed, _ = interp("info", out / "store")
     assert code == 0
     assert "KB an image" in printed
+    code, printed, _ = interp("rank", out / "store", *parts[:8], "--top", "3", "--probe", "ridge")
+    assert code == 0 and len(printed.splitlines()) == 5
     code, printed, _ = interp("rank", out / "store", *parts[:8], "--top", "3")
     assert code == 0
     assert "reliability" in printed

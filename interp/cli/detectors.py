@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
@@ -13,6 +13,7 @@ from interp.cli.options import UNREADABLE, Judging, Looking, Parts, extract_stor
 def rank(
     store: Annotated[Path, Positional, arg(help="folder of a store")],
     parts: OmitArgPrefixes[Parts] = Parts(),
+    probe: Annotated[Literal["logistic", "ridge"], arg(help="ridge is quicker and ranks alike")] = "logistic",
     top: Annotated[int, arg(help="heads to print")] = 20,
     out: Annotated[Path | None, arg(help="CSV to write the whole ranking to")] = None,
 ) -> int:
@@ -21,7 +22,7 @@ def rank(
     from interp.main_job import make_protocol, rank_store
 
     opened = FeatureStore(store)
-    ranking = rank_store(opened, make_protocol(opened, **vars(parts)))
+    ranking = rank_store(opened, make_protocol(opened, **vars(parts)), probe=probe)
     print(ranking.table.head(top).to_string(index=False, float_format="%.3f"))
     print(f"reliability of the ranking over seeds (mean Spearman correlation): {ranking.reliability:.2f}")
     if out:
