@@ -29,13 +29,15 @@ def test_launder_then_robustness(interp, tmp_path):
     draw_simulated_set(tmp_path / "images", n_per_class=24, generators=generators)
     chosen = ["--encoder", "embedded", "--workers", "0", "--spec", "jpeg:30", "--spec", "blur:2"]
     chosen += ["--copies", "jpeg:20-60", "--n-copies", "1"]
-    code, printed, _ = interp("launder", tmp_path / "images", *chosen, "--out", tmp_path / "stores")
-    assert code == 0 and "4 stores in" in printed and "about" in printed
+    code, printed, complaint = interp("launder", tmp_path / "images", *chosen, "--out", tmp_path / "stores")
+    assert code == 0, complaint
+    assert "4 stores in" in printed and "about" in printed
     parts = ["--protocol", "by-hand", "--seeds", "1", "--resamples", "20", "--jobs", "1"]
     for part, name in zip(("train", "select", "test"), generators, strict=True):
         parts += [f"--{part}", name]
-    code, printed, _ = interp("robustness", tmp_path / "stores", *parts, "--out", tmp_path / "out")
-    assert code == 0 and "embedding, fitted trained on copies: AUC" in printed
+    code, printed, complaint = interp("robustness", tmp_path / "stores", *parts, "--out", tmp_path / "out")
+    assert code == 0, complaint
+    assert "embedding, fitted trained on copies: AUC" in printed
     curves = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert set(curves["laundering"]) == {"clean", "jpeg:30", "blur:2", "(all launderings)"}
     assert {"robustness.png", "heads.png", "heads.csv", "choices.csv"} <= {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from interp.evaluation.robustness_cells import METRICS, is_primary
+from interp.evaluation.robustness_cells import METRICS, SMALL, is_primary
 from interp.images.launder_presets import Cell
 from interp.protocol.intervals import percentile_interval
 
@@ -87,6 +87,12 @@ def _frame(values: np.ndarray, cells: Mapping[str, Cell], detectors: Detectors) 
     return table.drop(columns=["cell", "detector"])
 
 
+def main_set(curves: pd.DataFrame) -> str:
+    """The test set that words, figures and tables speak of: all unseen generators, or the small sets if all are."""
+    found = set(curves["test"])
+    return ALL_SETS if ALL_SETS in found else SMALL if SMALL in found else curves["test"].iloc[0]
+
+
 def robustness_sentences(curves: pd.DataFrame, left_out: int = 0) -> list[str]:
     """What the curves say on unseen generators: the cost of laundering, and the gain of each detector.
 
@@ -94,8 +100,7 @@ def robustness_sentences(curves: pd.DataFrame, left_out: int = 0) -> list[str]:
         curves: of `Robustness`.
         left_out: images that some laundering could not take.
     """
-    shown = ALL_SETS if (curves["test"] == ALL_SETS).any() else curves["test"].iloc[0]
-    table = curves[(curves["test"] == shown) & (curves["metric"] == "auc")]
+    table = curves[(curves["test"] == main_set(curves)) & (curves["metric"] == "auc")]
     worst = table[~table["laundering"].isin(["clean", ALL_LAUNDERINGS])]
     lines = []
     for (arm, fitted), group in table.groupby(["arm", "fitted"], sort=False):

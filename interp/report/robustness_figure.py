@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from interp.errors import InputError, unknown_name
-from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS
+from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS, main_set
 
 STYLES = (("-", "o", "0.0"), ("--", "s", "0.45"), ("-.", "^", "0.25"), (":", "D", "0.6"), ("-", "v", "0.7"))
 """Line, marker and grey of each detector."""
@@ -27,7 +27,7 @@ NAMES = {"auc": "AUC", "balanced_accuracy": "balanced accuracy", "flip_rate": "v
 
 
 def robustness_figure(
-    curves: pd.DataFrame, *, metric: str = "auc", test: str = ALL_SETS, detectors: Sequence[str] = ()
+    curves: pd.DataFrame, *, metric: str = "auc", test: str | None = None, detectors: Sequence[str] = ()
 ) -> Figure:
     """A panel for each operation: a metric against severity, a line for each detector, clean images at 0.
 
@@ -36,12 +36,13 @@ def robustness_figure(
     Args:
         curves: of `Robustness`.
         metric: one of its metrics.
-        test: one of its test sets.
+        test: one of its test sets; by default all unseen generators.
         detectors: which to draw, as `ARM` or `ARM, FITTED`; by default those fitted on clean images, at most five.
 
     Raises:
         InputError: an unknown metric, test set or detector, or nothing but clean images.
     """
+    test = main_set(curves) if test is None else test
     for name, given, known in (("metric", metric, curves["metric"]), ("test set", test, curves["test"])):
         if given not in set(known):
             raise unknown_name(name, given, list(dict.fromkeys(known)))

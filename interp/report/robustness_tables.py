@@ -9,7 +9,7 @@ import pandas as pd
 
 from interp.evaluation.head_robustness import head_means
 from interp.evaluation.robustness import Robustness
-from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS
+from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS, main_set
 from interp.report.figures import save_figure
 from interp.report.robustness_figure import head_robustness_figure, robustness_figure
 
@@ -40,7 +40,7 @@ def write_robustness(found: Robustness, out: str | Path, heads: pd.DataFrame | N
 
 def robustness_markdown(found: Robustness) -> str:
     """Tables in Markdown, n and the resamples in each caption."""
-    curves = found.curves[found.curves["test"] == ALL_SETS]
+    curves = found.curves[found.curves["test"] == main_set(found.curves)]
     n_real, n_fake = curves[["n_real", "n_fake"]].mean().round().astype(int)
     splits = len(found.choices.drop_duplicates(["train", "select", "seed"]))
     caption = (
@@ -50,7 +50,8 @@ def robustness_markdown(found: Robustness) -> str:
     parts = ["# Robustness", "", *[f"- {line}" for line in found.words.splitlines()]]
     auc = curves[curves["metric"] == "auc"]
     plain = auc[auc["fitted"] == "clean"].assign(shown=_said)
-    parts += ["", f"AUC on unseen generators, detectors fitted on clean images. {caption}", ""]
+    where = "unseen generators" if (curves["test"] == ALL_SETS).any() else str(curves["test"].iloc[0])
+    parts += ["", f"AUC on {where}, detectors fitted on clean images. {caption}", ""]
     parts.append(_table(plain, "laundering", "arm", "shown"))
     changes = plain.assign(shown=lambda t: _said(t, "change_"))
     parts += [
