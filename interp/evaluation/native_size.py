@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -42,8 +42,8 @@ def native_size_leak(
 
     Returns:
         A row for each label whose sizes vary and each kind of features: label, features, equalize, spearman (between
-        predicted and native log2 short side), auc (of an image above the median against one at or below it), low, high
-        (95 %), n.
+        predicted and native log2 short side), auc (of an image above the median size against one below it), low, high
+        (95 %), n. Predictions are compared within folds: their means over folds would go against the sizes.
 
     Raises:
         InputError: no label has images of two sizes in ten groups or more.
@@ -55,13 +55,14 @@ def native_size_leak(
     for label in ("real", "fake"):
         chosen = np.flatnonzero(kept & (rows["label"] == label).to_numpy())
         sizes, unit = short[chosen], units(rows.iloc[chosen])
-        large = sizes > np.median(sizes) if len(sizes) else sizes.astype(bool)
-        fewest = min(len(np.unique(unit[large])), len(np.unique(unit[~large]))) if len(sizes) else 0
-        if fewest < FOLDS:
+        middle = np.median(sizes) if len(sizes) else 0.0
+        sides = sizes > middle, sizes < middle
+        if min(len(np.unique(unit[side])) for side in sides) < FOLDS:
             continue
+        unlike = sides[0] | sides[1]
         for kind in features:
             guess = _predicted(store.features(kind)[chosen], sizes, unit, random_state)
-            told = clustered_auc(large, guess, unit)
+            told = clustered_auc(sides[0][unlike], guess[unlike], unit[unlike])
             ranks = np.corrcoef(rankdata(guess), rankdata(sizes))[0, 1]
             who = {"label": label, "features": kind, "equalize": store.key["equalize"]}
             found.append(
@@ -82,6 +83,10 @@ def native_size_leak(
 
 
 def _predicted(X: np.ndarray, sizes: np.ndarray, unit: np.ndarray, random_state: int) -> np.ndarray:
-    ridge = make_pipeline(StandardScaler(), RidgeCV(STRENGTHS))
-    folds = GroupKFold(FOLDS, shuffle=True, random_state=random_state)
-    return np.asarray(cross_val_predict(ridge, X, sizes, cv=folds, groups=unit))
+    """Predictions (n,) from other folds, less their mean in each fold."""
+    guess = np.empty(len(sizes))
+    for others, held in GroupKFold(FOLDS, shuffle=True, random_state=random_state).split(X, groups=unit):
+        ridge = make_pipeline(StandardScaler(), RidgeCV(STRENGTHS)).fit(X[others], sizes[others])
+        found = np.asarray(ridge.predict(X[held]))
+        guess[held] = found - found.mean()
+    return guess

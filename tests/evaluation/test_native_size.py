@@ -36,7 +36,7 @@ def test_what_features_follow_is_found() -> None:
 def test_what_they_do_not_follow_is_not() -> None:
     found = native_size_leak(store_of(0.0, [128, 256, 512], fakes_vary=True), ["embedding"])  # type: ignore[arg-type]
     assert list(found["label"]) == ["real", "fake"]
-    assert (found["low"] < 0.5).all() and found["auc"].max() < 0.62
+    assert (found["low"] < 0.5).all() and (found["high"] > 0.5).all()
 
 
 def test_nothing_to_predict_is_refused() -> None:
