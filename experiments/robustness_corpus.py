@@ -11,6 +11,7 @@ dropped, by what the select rows were shown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -103,7 +104,7 @@ def main(settings: Settings) -> None:
     print(found.words)
 
 
-def dropped_heads(choices: pd.DataFrame, heads: list[str]) -> pd.DataFrame:
+def dropped_heads(choices: pd.DataFrame, heads: Sequence[str]) -> pd.DataFrame:
     """The share of splits in which each head is named, by arm and by what was shown to the select rows.
 
     `selected_heads` names those it keeps, `head_removal` those it drops.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from joblib import Parallel, delayed
 from PIL import Image
 
 from interp.errors import InputError
@@ -100,6 +102,25 @@ def test_every_cell_is_read_back_grows_along_its_curve_and_runs(name: str, as_pu
         assert cell.severity > severities.get(cell.operation, -1)
         severities[cell.operation] = cell.severity
         assert cell.laundering.apply(image, "key").mode == "RGB"
+
+
+def test_every_cell_and_training_is_made_again_in_another_process_and_order() -> None:
+    chains = {}
+    for name in PRESETS:
+        for as_published in ("code", "paper"):
+            found = preset(name, as_published=as_published)
+            for chain in [cell.laundering for cell in found.cells.values()] + list(found.training.values()):
+                chains[str(chain)] = chain
+    levels = np.random.default_rng(0).integers(0, 256, (2, 37, 44, 3), dtype=np.uint8)
+    images = {f"photos/{n}.png": Image.fromarray(one) for n, one in enumerate(levels)}
+    jobs = [(chain, key) for chain in chains.values() for key in images]
+    here = [chain.apply(images[key], key).tobytes() for chain, key in jobs]
+    order = np.random.default_rng(1).permutation(len(jobs))
+    there = Parallel(n_jobs=2, backend="loky")(
+        delayed(jobs[i][0].apply)(images[jobs[i][1]], jobs[i][1]) for i in order
+    )
+    assert len(chains) > 70
+    assert [here[i] for i in order] == [image.tobytes() for image in there]
 
 
 def test_unknown_names_get_the_nearest() -> None:

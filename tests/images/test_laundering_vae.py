@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib import Parallel, delayed
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -91,6 +92,14 @@ def test_the_number_of_threads_does_not_matter(tmp_path: Path) -> None:
     finally:
         torch.set_num_threads(before)
     assert made[0] == made[1]
+
+
+def test_another_process_makes_the_same_pixels(tmp_path: Path) -> None:
+    saved(tmp_path)
+    chain, image = Laundering.parse(f"jpeg:30-90+vae:{tmp_path}+noise:3"), noise(40, 24)
+    here = [chain.apply(image, key).tobytes() for key in ("a", "b")]
+    there = Parallel(n_jobs=2, backend="loky")(delayed(chain.apply)(image, key) for key in ("b", "a"))
+    assert [one.tobytes() for one in there] == here[::-1]
 
 
 def test_names_keep_their_case_and_are_checked() -> None:
