@@ -18,6 +18,9 @@ from interp.analysis.logistic import balanced_weights, fit_logistic
 from interp.detectors.parted import PartedDetector, Rows
 from interp.errors import InputError
 
+PLATT_C = 100.0
+"""Inverse strength of the penalty on Platt's slope: hardly any, but finite scores where select rows are separated."""
+
 
 class FewShot(PartedDetector):
     """The class token behind the final LayerNorm, brought to unit length, and a linear SVM; a log-likelihood ratio.
@@ -73,9 +76,10 @@ class FewShot(PartedDetector):
         if select is not None:
             margins = np.stack([svm.decision_function(normalize(select.X)) for svm in found], axis=1)
             best = int(np.argmax(select.auc(margins)))
-            platt = fit_logistic(margins[:, [best]], select.y, 1.0, balanced_weights(select.y))
+            spread = float(margins[:, best].std()) or 1.0
+            platt = fit_logistic(margins[:, [best]] / spread, select.y, PLATT_C, balanced_weights(select.y))
             # A margin worse than chance on select rows is not turned round: that would hide that it does not transfer.
-            slope, offset = max(float(platt[0][0, 0]), 1e-6), float(platt[1][0])
+            slope, offset = max(float(platt[0][0, 0]), 1e-6) / spread, float(platt[1][0])
         self.C_ = float(strengths[best])
         self.coef_ = slope * found[best].coef_[0]
         self.intercept_ = float(slope * found[best].intercept_[0] + offset)

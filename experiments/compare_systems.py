@@ -1,0 +1,154 @@
+"""Compared with what? Published detection systems over one protocol, on one encoder's stored features.
+
+    interp extract manifest.csv --where role=test --encoder E --equalize common:128:75 --out STORE
+    interp launder manifest.csv E LAUNDERED --spec jpeg:50 --spec resize:0.5 …          # optional
+    python -m experiments.compare_systems STORE --laundered LAUNDERED/* --out runs/systems
+
+Each generator with enough images trains, the next one in order of names selects, all others test; photographs and
+prompts are dealt anew for every seed. Every cell (system and split) is kept; the same command goes on where it was
+cut off, and goes on too when systems are added. Writes systems.csv, .tex and .html, cells.csv and costs.csv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from interp import FeatureStore, InputError, Protocol
+from interp.detectors.systems import SYSTEMS, make_system
+from interp.evaluation.system_comparison import SystemComparison, compare_systems
+from interp.explain.phrases import phrases
+from interp.explain.text_encoder import load_text_encoder
+
+TITLE = "Mechanics, not replication: systems trained on stored features of {encoder}, {images} images"
+
+CONTENT = ("objects", "scenes")
+"""Categories of phrases that stand for semantics."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Which systems, on what."""
+
+    store: Annotated[Path, tyro.conf.Positional]
+    """A feature store with labels, generators and groups."""
+    out: Path = Path("runs/systems")
+    """Folder of tables and finished cells."""
+    systems: tuple[str, ...] = tuple(SYSTEMS)
+    """Names of systems; the plain detector, embedding, is always among them."""
+    text: str | None = None
+    """Hub id or folder of the encoder's own text tower, or "embedded"; systems that need texts say so without it."""
+    laundered: tuple[Path, ...] = ()
+    """Stores of the same images, laundered, that are scored too."""
+    copies: tuple[Path, ...] = ()
+    """Stores of the same images, laundered with the training augmentation, whose train rows are fitted on too."""
+    seeds: int = 3
+    """Dealings of photographs and prompts into three parts."""
+    min_train: int = 200
+    """Images that a generator must have to train or select."""
+    resamples: int = 1000
+    """Joint resamples of photographs and groups."""
+    random_state: int = 0
+    """Seed of everything drawn."""
+
+
+def main(settings: Settings) -> None:
+    """Fit what is missing, write the tables, print the first."""
+    store = FeatureStore(settings.store)
+    protocol = rotated(store, settings.seeds, settings.min_train, settings.random_state)
+    texts = contents(settings.text)
+    systems = made(settings.systems, store, texts, settings.random_state)
+    found = compare_systems(
+        store,
+        protocol,
+        systems,
+        laundered={path.name: FeatureStore(path) for path in settings.laundered},
+        copies=[FeatureStore(path) for path in settings.copies],
+        n_resamples=settings.resamples,
+        random_state=settings.random_state,
+        folder=settings.out / "cells",
+    )
+    title = TITLE.format(encoder=store.key["encoder"]["name"], images=len(store))
+    write(found, settings.out, title)
+    print(title, shown(found.table()).to_string(), sep="\n\n")
+
+
+def rotated(store: FeatureStore, seeds: int, min_train: int, random_state: int) -> Protocol:
+    """Each generator trains, and the next one in order of names selects; splits of `Protocol.pairs`, one in n - 1."""
+    options: dict[str, Any] = {"min_train": min_train, "seeds": seeds, "random_state": random_state}
+    pairs = Protocol.pairs(store.rows, usable=store.usable, **options)
+    names = sorted({split.train_generators[0] for split in pairs})
+    after = dict(zip(names, [*names[1:], names[0]], strict=True))
+    kept = [one for one in pairs if one.select_generators == (after[one.train_generators[0]],)]
+    return Protocol(store.rows, kept, kind="each trains, the next selects")
+
+
+def contents(text: str | None) -> np.ndarray | None:
+    """(m, P) embeddings of what images may show, objects and scenes: the semantics that systems take away."""
+    if text is None:
+        return None
+    pool = phrases(CONTENT)["phrase"].to_list()
+    return load_text_encoder(text, device="cpu")(pool).astype(np.float64)
+
+
+def made(names: Sequence[str], store: FeatureStore, texts: np.ndarray | None, seed: int) -> dict[str, Any]:
+    """Unfitted systems by name, the plain one first; one that lacks what it needs is its error."""
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(("embedding", *names)):
+        try:
+            found[name] = make_system(name, store, texts=texts, random_state=seed)
+        except InputError as error:
+            if name not in SYSTEMS:
+                raise
+            found[name] = error
+    return found
+
+
+def shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for people: transfer with its interval, the worst generator, the paired gain, costs."""
+    kept = pd.DataFrame(index=table.index)
+    kept["transfer [95 %]"] = interval(table, "mean_ood_auc", "low", "high", "{:.3f}")
+    kept["in distribution"] = table["mean_id_auc"].map("{:.3f}".format, na_action="ignore")
+    worst = table["worst_auc"].map("{:.3f} ".format, na_action="ignore")
+    kept["worst"] = worst + table["worst_generator"]
+    kept["gain over embedding"] = interval(table, "delta_to_embedding", "delta_low", "delta_high", "{:+.3f}")
+    kept["p (Holm)"] = table["p_holm"].map("{:.3f}".format, na_action="ignore")
+    if "laundered_auc" in table:
+        kept["laundered"] = interval(table, "laundered_auc", "laundered_low", "laundered_high", "{:.3f}")
+    kept["fit s"] = table["fit_seconds"].map("{:.2f}".format, na_action="ignore")
+    kept["fit MiB"] = table["fit_mib"].map("{:.0f}".format, na_action="ignore")
+    kept["trainable"] = table["trainable"].map("{:,.0f}".format, na_action="ignore")
+    kept.loc[table["reason"] != "", "transfer [95 %]"] = "none: " + table["reason"]
+    return kept.fillna("")
+
+
+def interval(table: pd.DataFrame, middle: str, low: str, high: str, how: str) -> pd.Series:
+    """`0.712 [0.690, 0.735]`, or the number alone where it has no interval."""
+    written = []
+    for value, a, b in table[[middle, low, high]].itertuples(index=False):
+        ends = "" if np.isnan(a) else f" [{how.format(a)}, {how.format(b)}]"
+        written.append("" if np.isnan(value) else how.format(value) + ends)
+    return pd.Series(written, index=table.index)
+
+
+def write(found: SystemComparison, out: Path, title: str) -> None:
+    """All tables; the heading says what they are."""
+    out.mkdir(parents=True, exist_ok=True)
+    table = found.table()
+    table.to_csv(out / "systems.csv")
+    people = shown(table)
+    people.to_latex(out / "systems.tex", caption=title, escape=True)
+    page = f"<!doctype html><meta charset=utf-8><title>Systems</title><h1>{title}</h1>"
+    (out / "systems.html").write_text(page + people.to_html(escape=True))
+    found.cells.by(["train", "select", "test"]).to_csv(out / "cells.csv", index=False)
+    found.costs.to_csv(out / "costs.csv", index=False)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Settings))
