@@ -62,6 +62,8 @@ _HOME = {
     "ablate": "interp.evaluation.ablation",
     "explain_image": "interp.report.explanation",
     "explain_set": "interp.report.set_explanation",
+    "head_atlas": "interp.report.atlas_heads",
+    "write_atlas": "interp.report.atlas",
     "run": "interp.main_job",
     "score_images": "interp.main_job",
     "reproduce": "interp.reproduction",

@@ -44,6 +44,8 @@ from interp.images.twins import make_twins as make_twins
 from interp.main_job import run as run
 from interp.main_job import score_images as score_images
 from interp.protocol.splits import Protocol as Protocol
+from interp.report.atlas import write_atlas as write_atlas
+from interp.report.atlas_heads import head_atlas as head_atlas
 from interp.report.explanation import explain_image as explain_image
 from interp.report.set_explanation import explain_set as explain_set
 from interp.reproduction import reproduce as reproduce
@@ -88,6 +90,7 @@ __all__ = [
     "explain_set",
     "extract",
     "harmful_components",
+    "head_atlas",
     "launder_stores",
     "load_detector",
     "load_encoder",
@@ -102,4 +105,5 @@ __all__ = [
     "robustness_curves",
     "run",
     "score_images",
+    "write_atlas",
 ]

@@ -9,6 +9,7 @@ import tyro
 
 from interp.cli import (
     ablation,
+    atlas,
     audit,
     detectors,
     explaining,
@@ -32,6 +33,7 @@ COMMANDS = (
     detectors.score,
     explaining.explain,
     explaining.words,
+    atlas.atlas,
     ablation.ablate,
     laundering.launder,
     laundering.robustness,
