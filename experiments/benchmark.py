@@ -100,16 +100,36 @@ def machine() -> dict[str, str]:
     return found | {name: version(name) for name in VERSIONS}
 
 
-def write_results(timings: list[Timing], json_file: Path, page: Path) -> None:
-    """Write everything as JSON, and the table into the page between its two marks."""
+def write_results(
+    timings: list[Timing],
+    json_file: Path,
+    page: Path,
+    keep: bool = False,
+    judge: Callable[[list[Timing]], str] | None = None,
+) -> None:
+    """Write everything as JSON, and the table into the page between its two marks.
+
+    Args:
+        timings: what was measured.
+        json_file: where it is kept.
+        page: a Markdown file.
+        keep: leave earlier rows of other names in their places; else they go.
+        judge: makes a second table from all rows.
+    """
+    rows = {(one.name, one.device): one for one in timings}
+    if keep and json_file.exists():
+        earlier = [Timing(**row) for row in json.loads(json_file.read_text())["results"]]
+        rows = {(one.name, one.device): one for one in earlier} | rows
+    found = list(rows.values())
     about = machine()
     json_file.parent.mkdir(parents=True, exist_ok=True)
-    rows = [asdict(one) for one in timings]
-    json_file.write_text(json.dumps({"machine": about, "results": rows}, indent=1, ensure_ascii=False) + "\n")
+    results = {"machine": about, "results": [asdict(one) for one in found]}
+    json_file.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
     begin, end = "<!-- table begins -->", "<!-- table ends -->"
     text = page.read_text() if page.exists() else f"# Performance\n\n{begin}\n{end}\n"
     before, rest = text.split(begin, 1)
     after = rest.split(end, 1)[1]
     where = ", ".join(f"{name} {value}" for name, value in about.items())
-    table = "\n".join([HEADER, *(one.row() for one in timings)])
-    page.write_text(f"{before}{begin}\n{where}.\n\n{table}\n{end}{after}")
+    table = "\n".join([HEADER, *(one.row() for one in found)])
+    judged = f"\n{judge(found)}\n" if judge else ""
+    page.write_text(f"{before}{begin}\n{where}.\n\n{table}\n{judged}{end}{after}")

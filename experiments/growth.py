@@ -29,12 +29,12 @@ class Settings:
 
     out: Path = Path("runs/growth")
     """Folder of tables and figure."""
-    images: tuple[int, ...] = (500, 1000, 2000, 4000, 8000)
-    """Images, with 36 heads."""
+    images: tuple[int, ...] = (2000, 4000, 8000, 16000, 32000)
+    """Images, with 36 heads or 96 coordinates."""
     heads: tuple[int, ...] = (24, 48, 96, 192, 384)
-    """Heads, with 1,000 images."""
+    """Heads, with 4,000 images."""
     coordinates: tuple[int, ...] = (48, 96, 192, 384, 768)
-    """Coordinates, with 1,000 images."""
+    """Coordinates, with 4,000 images."""
     repeats: int = 3
     """Timings of each point; the shortest counts."""
 
@@ -68,7 +68,7 @@ def measured(what: str, axis: str, size: int, repeats: int) -> dict[str, object]
 
 
 def _point(what: str, axis: str, size: int, repeats: int) -> tuple[float, float, float]:
-    sizes = {"images": 1000, "heads": 36, "coordinates": 96} | {axis: size}
+    sizes = {"images": 4000, "heads": 36, "coordinates": 96} | {axis: size}
     run = _ranking(what.split()[-1], **sizes) if what.startswith("rank") else _elimination(**sizes)
     warm = {"images": 100, "heads": 2, "coordinates": 4}
     (_ranking(what.split()[-1], **warm) if what.startswith("rank") else _elimination(**warm))()
@@ -94,7 +94,8 @@ def _ranking(probe: str, images: int, heads: int, coordinates: int) -> Callable[
     generator = np.array(["real", "a", "real", "b"] * (images // 4))
     rows = np.arange(len(generator))
     X = rng.standard_normal((len(rows), layout.size), dtype=np.float32)
-    X[generator != "real"] += 0.1
+    y = (generator != "real").astype(int)
+    X += 0.1 * y[:, None].astype(np.float32)  # in place, else the peak would be that of the data
     split = Split(
         ("a",),
         ("b",),
@@ -105,7 +106,6 @@ def _ranking(probe: str, images: int, heads: int, coordinates: int) -> Callable[
         select=rows[rows % 4 > 1],
         test=rows[:0],
     )
-    y = (generator != "real").astype(int)
     return lambda: rank_heads(X, y, layout, [split], generator=generator, probe=probe, progress=False)
 
 
@@ -114,7 +114,7 @@ def _elimination(images: int, heads: int, coordinates: int) -> Callable[[], obje
 
     rng = np.random.default_rng(0)
     y = np.arange(images // 2) % 2
-    train, select = rng.normal(size=(2, len(y), coordinates)) + 0.1 * y[:, None]
+    train, select = (rng.normal(0.1 * y[:, None], size=(len(y), coordinates)) for _ in range(2))
     return lambda: greedy_elimination(train, y, select, y, ridge=0.1 * len(y))
 
 

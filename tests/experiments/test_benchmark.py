@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments import benchmark, growth
+from experiments.bars import Bar
 from experiments.bench_analysis import Ranking, Settings
 from experiments.benchmark import Pair, Timing, timing, write_results
 
@@ -32,6 +33,25 @@ def test_the_table_is_written_between_its_marks_and_the_prose_stays(tmp_path):
     assert "old" not in text and "first" not in text
     found = json.loads(results.read_text())
     assert found["results"][0]["ratio"] == 0.25 and found["machine"]["torch"]
+
+
+def test_pieces_add_up_and_a_row_measured_again_is_replaced(tmp_path):
+    page, results = tmp_path / "page.md", tmp_path / "results.json"
+    for name, ratio in (("first", 0.5), ("second", 0.25), ("first", 0.1)):
+        one = Timing(name, "cpu", 1.0, 4.0, ratio, 0.0, 1.0)
+        write_results([one], results, page, keep=True, judge=lambda rows: f"judged {len(rows)}")
+    found = json.loads(results.read_text())["results"]
+    assert [(row["name"], row["ratio"]) for row in found] == [("first", 0.1), ("second", 0.25)]
+    assert "judged 2" in page.read_text() and "judged 1" not in page.read_text()
+
+
+def test_a_bar_is_met_by_the_slowest_of_its_rows():
+    rows = [Timing(f"B/16, batch {i}", "cpu", 2.0 + i, 4.0, (2.0 + i) / 4, 0.0, 1.0) for i in range(2)]
+    assert "| 1.33 | met |" in Bar(("b/16",), "cpu", times=1.3).row(rows)
+    assert "| 1.33 | not met |" in Bar(("b/16", "batch"), "cpu", times=1.4).row(rows)
+    assert "| 3 s | met |" in Bar(("B/16",), "cpu", seconds=3.0).row(rows)
+    assert "no GPU here" in Bar(("B/16",), "cuda", times=1.3).row(rows)
+    assert "not measured" in Bar(("B/32",), "cpu", times=1.3).row(rows)
 
 
 def test_both_sides_of_the_ranking_run():
