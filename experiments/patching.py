@@ -47,7 +47,7 @@ class Settings:
     """Photographs that are patched."""
     others: int = 100
     """Photographs that the detector is fitted on, and as many that judge it and the heads' probes."""
-    factor: int = 2
+    factor: int = 8
     """How far twins are scaled down."""
     random_state: int = 0
     """Seed of the choice of photographs."""

@@ -94,6 +94,7 @@ def compare_methods(
     encoder: Encoder,
     methods: tuple[Method, ...] | None = None,
     *,
+    baseline: np.ndarray | None = None,
     nulls: int = 20,
     random_state: int = 0,
 ) -> tuple[pd.DataFrame, dict[str, HeadAttribution]]:
@@ -103,11 +104,12 @@ def compare_methods(
         score: what `HeadScore.of` gave.
         encoder: whose heads.
         methods: by default all that the detector admits: exact parts and integrated gradients of linear ones alone.
+        baseline: (l·h·d,) as in `attribute`.
         nulls: random orders beside insertion and deletion.
         random_state: seed of Shapley samples and random orders.
 
     Returns:
-        A row for each method: method, completeness (distance of the sum from score - score without heads, as a share
+        A row for each method: method, completeness (distance of the sum from score - score at the baseline, as a share
         of that), correlation with the first method, insertion and deletion (mean score on the way, with insertion_p
         and deletion_p against random orders); and what each found.
     """
@@ -115,9 +117,13 @@ def compare_methods(
         methods = METHODS if score.linear else ("shapley", "occlusion")
     layout, found, rows = encoder.layout, {}, []
     for method in methods:
-        one = attribute(score, score.values, layout, method=method, random_state=random_state)
+        one = attribute(
+            score, score.values, layout, method=method, baseline=baseline, random_state=random_state
+        )
         found[method] = one
-        curves = head_curves(score, score.values, layout, one, nulls=nulls, random_state=random_state)
+        curves = head_curves(
+            score, score.values, layout, one, baseline=baseline, nulls=nulls, random_state=random_state
+        )
         summary = curves.summary.set_index("kind")
         first = found[methods[0]].heads
         row = {"method": method, "completeness": float(one.completeness[0])}

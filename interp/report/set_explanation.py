@@ -63,10 +63,10 @@ class SetExplanation:
         parts = self.parts(generator)
         whole, parts = parts.loc[WHOLE], parts.drop(index=WHOLE)
         table = parts.rename(columns={"difference": "contribution"}).reset_index()
-        of = "generators, each with the same weight" if generator == EVERY else generator
+        of = f"mean of {len(self.generators) - 1} generators" if generator == EVERY else generator
         title = (
-            f"Fakes of {of} - photographs: logit {whole.difference:+.2f} [{whole.low:+.2f}, {whole.high:+.2f}], "
-            f"{whole.n_fake:.0f} and {whole.n_real:.0f} images"
+            f"Fakes ({of}) - photographs: logit {whole.difference:+.2f} [{whole.low:+.2f}, {whole.high:+.2f}]\n"
+            f"{whole.n_fake:.0f} and {whole.n_real:.0f} images; lines and brackets 95 %"
         )
         unit = "mean difference of the contribution (log-odds)"
         return draw_heads(table, self.heads(generator), title, unit=unit)

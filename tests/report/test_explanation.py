@@ -67,12 +67,20 @@ def test_a_detector_that_is_not_linear_is_estimated_and_says_how_well_it_adds_up
     image = next(one for one in IMAGES if 0 < explain_image(one, encoder, neighbours).score < 1)
     why = explain_image(image, encoder, neighbours)
     assert why.method == "shapley" and why.error < 1e-4
-    assert why.parts["part"].iloc[-1] == "without heads"
+    assert why.parts["part"].iloc[-1] == "heads at the baseline"
     assert why.parts["contribution"].sum() == pytest.approx(why.score, abs=1e-4)
     table = why.compare(nulls=3).set_index("method")
     assert list(table.index) == ["shapley", "occlusion"] and table.loc["shapley", "completeness"] < 1e-3
     with pytest.raises(InputError, match="not linear"):
         explain_image(image, encoder, neighbours, method="exact")
+
+
+def test_a_baseline_of_the_image_itself_leaves_nothing_to_heads(encoder, neighbours):
+    image = IMAGES[2]
+    itself = explain_image(image, encoder, neighbours).heads_score.values[0]
+    why = explain_image(image, encoder, neighbours, baseline=itself)
+    assert not why.heads.any()
+    assert why.parts["contribution"].iloc[-1] == pytest.approx(why.score)
 
 
 def test_it_shows_itself_in_a_notebook(encoder, linear, neighbours):
