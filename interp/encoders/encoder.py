@@ -7,7 +7,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -112,7 +112,7 @@ class Encoder:
         """P, the width of the embedding."""
         return self.readout.projection.shape[1]
 
-    @cached_property
+    @property
     def provenance(self) -> dict[str, Any]:
         """What identifies this encoder in a store: name, revision, weights, precision, preprocessing."""
         pooling = self.recorder.parts.family.pooling
@@ -145,9 +145,8 @@ class Encoder:
     def _record(self, pixel_values: torch.Tensor, shortcuts: Sequence[str]) -> HeadRecord:
         parts = self.recorder.parts
         alone = LAST_BLOCK in shortcuts and reads_class_token_alone(parts)
-        heard = any(
-            m._forward_hooks or m._forward_pre_hooks for m in self.model.modules()
-        )  # compiled code hears none
+        # compiled code hears no hooks
+        heard = any(m._forward_hooks or m._forward_pre_hooks for m in self.model.modules())
         with ExitStack() as contexts:
             recorder = contexts.enter_context(self.recorder)
             if alone:
@@ -172,11 +171,7 @@ class Encoder:
         for shortcut in possible:
             try:
                 short = self._record(pixels, [*found, shortcut])
-            except (
-                RuntimeError,
-                TypeError,
-                ValueError,
-            ):  # a module does not take fewer tokens, or no compiler is there
+            except (RuntimeError, TypeError, ValueError):  # fewer tokens are not taken, or no compiler
                 continue
             if _distance(short, plain) <= LARGEST_DEVIATION.get(self.dtype, LARGEST_SHORTCUT_ERROR):
                 found.append(shortcut)
@@ -190,6 +185,26 @@ class Encoder:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_compiled": None}  # a copy, or another process, compiles for itself
+
+    def to(self, device: str | torch.device) -> Encoder:
+        """Move to a device, in place; shortcuts that are not to be had there are dropped.
+
+        >>> from interp.demo import demo_encoder
+        >>> demo_encoder().to("meta").device
+        device(type='meta')
+        """
+        self.device = torch.device(device)
+        self.model.to(self.device)
+        self._compiled = None
+        if not has_linears(self.device, self.dtype):
+            self.shortcuts = tuple(name for name in self.shortcuts if name != LINEARS)
+        return self
+
+    def for_processes(self) -> Encoder:
+        """A copy on the CPU to send to other processes, without the float32 model of `precision_error`."""
+        sent = copy.copy(self)
+        sent._reload = sent._compiled = None
+        return sent if self.device.type == "cpu" else copy.deepcopy(sent).to("cpu")
 
     def decompose(self, pixel_values: torch.Tensor, centering: str = "own") -> Decomposition:
         """The embeddings of (n, 3, H, W) pixel values as a sum of heads, MLPs, first residual and bias.

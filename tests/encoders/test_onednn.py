@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import tiny_models
 import torch
@@ -76,6 +78,24 @@ def test_the_trial_on_random_images_keeps_a_wrong_shortcut_out(monkeypatch, pixe
     fast = encoder("vit", fast=True)
     assert fast.shortcuts == (LAST_BLOCK,)
     assert _distance(fast.record(pixels), encoder("vit").record(pixels)) <= 1e-6
+
+
+def test_another_device_drops_the_shortcut_that_it_does_not_have():
+    """As where an encoder made on a CPU is sent to actors with GPUs; the meta device stands for one."""
+    fast = encoder("clip-gelu", fast=True)
+    sent = pickle.loads(pickle.dumps(fast.for_processes()))
+    assert sent.shortcuts == fast.shortcuts == (LAST_BLOCK, LINEARS)
+    assert sent.to("cpu").shortcuts == fast.shortcuts and sent.provenance == fast.provenance
+    assert sent.to("meta").shortcuts == (LAST_BLOCK,) and sent.provenance["pass"] == LAST_BLOCK
+    assert sent.record(torch.empty(2, 3, 32, 32)).embedding.device.type == "meta"
+    assert fast.shortcuts == (LAST_BLOCK, LINEARS) and fast.device.type == "cpu"
+
+
+def test_what_is_sent_gives_the_same_bits_and_leaves_the_float32_model_behind(pixels):
+    low = encoder("clip-gelu", dtype="bfloat16")
+    sent = pickle.loads(pickle.dumps(low.for_processes()))
+    assert torch.equal(sent.record(pixels).head_values, low.record(pixels).head_values)
+    assert low.precision_error(pixels).max() > 0 and sent.precision_error(pixels).max() == 0
 
 
 def test_an_image_alone_has_the_bits_it_has_in_a_batch_of_the_same_length(pixels):
