@@ -26,14 +26,22 @@ def draw_placebos(panel: pd.DataFrame, who: str = "arm") -> Figure:
     ['blur']
     """
     names, placebos = list(dict.fromkeys(panel[who])), list(dict.fromkeys(panel["placebo"]))
-    figure = Figure(figsize=(8.2, 1.5 + 0.24 * len(names) * len(placebos)), layout="constrained")
+    figure = Figure(figsize=(8.2, 1.2 + 0.17 * len(names) * len(placebos)), layout="constrained")
     axis = figure.subplots()
     axis.axvspan(0.5 - TOLERATED, 0.5 + TOLERATED, color="0.9", zorder=0)
     axis.axvline(0.5, color="0.4", linewidth=0.8)
-    offsets = np.linspace(-0.36, 0.36, len(names)) if len(names) > 1 else np.zeros(1)
+    axis.hlines(
+        np.arange(1, len(placebos)) - 0.5,
+        0,
+        1,
+        color="0.8",
+        linewidth=0.6,
+        transform=axis.get_yaxis_transform(),
+    )
+    offsets = np.linspace(-0.39, 0.39, len(names)) if len(names) > 1 else np.zeros(1)
     for number, (name, offset) in enumerate(zip(names, offsets, strict=True)):
         part = panel[panel[who] == name].set_index("placebo").reindex(placebos)
-        shade = str(round(0.75 * number / max(len(names) - 1, 1), 2))
+        shade = str(round(0.62 * number / max(len(names) - 1, 1), 2))
         y = np.arange(len(placebos)) + offset
         axis.hlines(y, part["low"], part["high"], color=shade, linewidth=1.4)
         told = part["explained"].to_numpy(bool)
@@ -44,14 +52,14 @@ def draw_placebos(panel: pd.DataFrame, who: str = "arm") -> Figure:
                 marker=_MARKS[number % len(_MARKS)],
                 facecolor=fill,
                 edgecolor=shade,
-                s=34,
+                s=30,
                 zorder=3,
             )
         axis.scatter(
             [], [], marker=_MARKS[number % len(_MARKS)], facecolor=shade, edgecolor=shade, label=name
         )
     axis.set_yticks(range(len(placebos)), placebos)
-    axis.invert_yaxis()
+    axis.set_ylim(len(placebos) - 0.5, -0.5)
     axis.set(xlabel="AUC on photographs alone; 0.5: no answer (filled: outside 0.5 ± 0.05)")
     axis.grid(axis="x", color="0.85", linewidth=0.6)
     axis.set_axisbelow(True)
