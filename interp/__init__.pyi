@@ -11,6 +11,7 @@ from interp.detectors.detector import Detector as Detector
 from interp.detectors.detector import load_detector as load_detector
 from interp.detectors.linear import LinearDetector as LinearDetector
 from interp.detectors.released import load_released_head as load_released_head
+from interp.detectors.systems import make_system as make_system
 from interp.encoders.encoder import Encoder as Encoder
 from interp.encoders.families import Family as Family
 from interp.encoders.layout import HeadLayout as HeadLayout
@@ -25,6 +26,7 @@ from interp.evaluation.audit import audit_images as audit_images
 from interp.evaluation.placebos import Placebo as Placebo
 from interp.evaluation.placebos import placebo_panel as placebo_panel
 from interp.evaluation.robustness import robustness_curves as robustness_curves
+from interp.evaluation.system_comparison import compare_systems as compare_systems
 from interp.evaluation.transfer import evaluate_transfer as evaluate_transfer
 from interp.explain.in_words import describe_detector as describe_detector
 from interp.explain.in_words import describe_heads as describe_heads
@@ -80,6 +82,7 @@ __all__ = [
     "ablate",
     "audit_images",
     "check_images",
+    "compare_systems",
     "demo_encoder",
     "describe_detector",
     "describe_heads",
@@ -96,6 +99,7 @@ __all__ = [
     "load_encoder",
     "load_released_head",
     "load_text_encoder",
+    "make_system",
     "make_twins",
     "placebo_panel",
     "pruned",

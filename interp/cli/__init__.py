@@ -18,6 +18,7 @@ from interp.cli import (
     pairs,
     placebos,
     reproduction,
+    training,
 )
 from interp.errors import InputError
 
@@ -30,6 +31,7 @@ COMMANDS = (
     detectors.rank,
     detectors.evaluate,
     detectors.run,
+    training.train,
     detectors.score,
     explaining.explain,
     explaining.words,
