@@ -1,8 +1,9 @@
-"""Compared with what? Published detection systems over one protocol, on one encoder's stored features.
+r"""Compared with what? Published detection systems over one protocol, on one encoder's stored features.
 
     interp extract manifest.csv --where role=test --encoder E --equalize common:128:75 --out STORE
-    interp launder manifest.csv E LAUNDERED --spec jpeg:50 --spec resize:0.5 …          # optional
-    python -m experiments.compare_systems STORE --laundered LAUNDERED/* --out runs/systems
+    interp launder manifest.csv --where role=test --encoder E --equalize common:128:75 --spec jpeg:50 \
+        --spec resize:0.5 --copies "blur:0-3@0.5+jpeg:30-100@0.5" --out LAUNDERED                        # optional
+    python -m experiments.compare_systems STORE --launderings LAUNDERED --out runs/systems
 
 Each generator with enough images trains, the next one in order of names selects, all others test; photographs and
 prompts are dealt anew for every seed. Every cell (system and split) is kept; the same command goes on where it was
@@ -25,6 +26,7 @@ from interp.detectors.systems import SYSTEMS, make_system
 from interp.evaluation.system_comparison import SystemComparison, compare_systems
 from interp.explain.phrases import phrases
 from interp.explain.text_encoder import load_text_encoder
+from interp.features.laundered import open_launder_stores
 
 TITLE = "Mechanics, not replication: systems trained on stored features of {encoder}, {images} images"
 
@@ -44,10 +46,10 @@ class Settings:
     """Names of systems; the plain detector, embedding, is always among them."""
     text: str | None = None
     """Hub id or folder of the encoder's own text tower, or "embedded"; systems that need texts say so without it."""
-    laundered: tuple[Path, ...] = ()
-    """Stores of the same images, laundered, that are scored too."""
-    copies: tuple[Path, ...] = ()
-    """Stores of the same images, laundered with the training augmentation, whose train rows are fitted on too."""
+    launderings: Path | None = None
+    """What `interp launder` wrote of the same images: its laundered stores are scored too."""
+    augment: bool = False
+    """Fit on its copies beside the clean images."""
     seeds: int = 3
     """Dealings of photographs and prompts into three parts."""
     min_train: int = 200
@@ -64,12 +66,13 @@ def main(settings: Settings) -> None:
     protocol = rotated(store, settings.seeds, settings.min_train, settings.random_state)
     texts = contents(settings.text)
     systems = made(settings.systems, store, texts, settings.random_state)
+    laundered, copies = opened(settings.launderings)
     found = compare_systems(
         store,
         protocol,
         systems,
-        laundered={path.name: FeatureStore(path) for path in settings.laundered},
-        copies=[FeatureStore(path) for path in settings.copies],
+        laundered=laundered,
+        copies=copies if settings.augment else (),
         n_resamples=settings.resamples,
         random_state=settings.random_state,
         folder=settings.out / "cells",
@@ -87,6 +90,11 @@ def rotated(store: FeatureStore, seeds: int, min_train: int, random_state: int) 
     after = dict(zip(names, [*names[1:], names[0]], strict=True))
     kept = [one for one in pairs if one.select_generators == (after[one.train_generators[0]],)]
     return Protocol(store.rows, kept, kind="each trains, the next selects")
+
+
+def opened(launderings: Path | None) -> tuple[dict[str, FeatureStore], list[FeatureStore]]:
+    """Laundered stores by their chains, and the copies to train on."""
+    return ({}, []) if launderings is None else open_launder_stores(launderings)[1:]
 
 
 def contents(text: str | None) -> np.ndarray | None:

@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.compare_systems import TITLE, rotated, shown, write
+from experiments.compare_systems import TITLE, opened, rotated, shown, write
 from interp import FeatureStore, LinearDetector, load_encoder
 from interp.detectors.mixture_of_layers import MixtureOfLayers
 from interp.detectors.rine import Rine, second_norm_weights
@@ -31,8 +31,8 @@ class Settings:
     """Folder of tables and finished cells."""
     encoder: str | None = None
     """The CLIP that made the store, for its LayerNorms."""
-    copies: tuple[Path, ...] = ()
-    """Stores of the same images with the published augmentation; see `experiments.universal_fake_detect`."""
+    launderings: Path | None = None
+    """What `interp launder` wrote of the same images: fit on its copies too, score its laundered stores too."""
     seeds: int = 3
     """Dealings of photographs and prompts into three parts."""
     min_train: int = 200
@@ -69,9 +69,10 @@ def main(settings: Settings) -> None:
     """Fit what is missing, write the tables, print one."""
     store = FeatureStore(settings.store)
     protocol = rotated(store, settings.seeds, settings.min_train, settings.random_state)
-    copies = [FeatureStore(path) for path in settings.copies]
+    laundered, copies = opened(settings.launderings)
     systems = variants(store, settings.encoder, settings.random_state)
-    found = compare_systems(store, protocol, systems, copies=copies, folder=settings.out / "cells")
+    more = {"laundered": laundered, "copies": copies, "folder": settings.out / "cells"}
+    found = compare_systems(store, protocol, systems, **more)
     title = TITLE.format(encoder=store.key["encoder"]["name"], images=len(store))
     write(found, settings.out, title)
     print(title, shown(found.table()).to_string(), sep="\n\n")

@@ -1,10 +1,10 @@
 """The linear probe and the nearest neighbours on the joint embedding: published constants, and what each changes.
 
-    python -m experiments.universal_fake_detect STORE --copies COPY0 COPY1 COPY2 COPY3 --out runs/universal_fake_detect
+    python -m experiments.universal_fake_detect STORE --out runs/universal_fake_detect
 
 The published augmentation (blur and JPEG, each with chance one half) on a frozen encoder is copies in stores of their
-own: `interp extract … --launder "blur:0-3@0.5+jpeg:30-100@0.5" --random-state K`, K = 0 … 3. Protocol and tables are
-those of `experiments.compare_systems`.
+own: `interp launder … --copies "blur:0-3@0.5+jpeg:30-100@0.5" --out LAUNDERED`, then `--launderings LAUNDERED`.
+Protocol and tables are those of `experiments.compare_systems`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments.compare_systems import TITLE, rotated, shown, write
+from experiments.compare_systems import TITLE, opened, rotated, shown, write
 from interp import FeatureStore, LinearDetector
 from interp.detectors.universal_fake_detect import NearestNeighbour, UniversalFakeDetect
 from interp.evaluation.system_comparison import compare_systems
@@ -29,8 +29,8 @@ class Settings:
     """A feature store with labels, generators and groups."""
     out: Path = Path("runs/universal_fake_detect")
     """Folder of tables and finished cells."""
-    copies: tuple[Path, ...] = ()
-    """Stores of the same images with the published augmentation, one for each seed."""
+    launderings: Path | None = None
+    """What `interp launder` wrote of the same images: fit on its copies too, score its laundered stores too."""
     seeds: int = 3
     """Dealings of photographs and prompts into three parts."""
     min_train: int = 200
@@ -60,9 +60,10 @@ def main(settings: Settings) -> None:
     """Fit what is missing, write the tables, print one."""
     store = FeatureStore(settings.store)
     protocol = rotated(store, settings.seeds, settings.min_train, settings.random_state)
-    copies = [FeatureStore(path) for path in settings.copies]
+    laundered, copies = opened(settings.launderings)
     systems = variants(settings.random_state)
-    found = compare_systems(store, protocol, systems, copies=copies, folder=settings.out / "cells")
+    more = {"laundered": laundered, "copies": copies, "folder": settings.out / "cells"}
+    found = compare_systems(store, protocol, systems, **more)
     title = TITLE.format(encoder=store.key["encoder"]["name"], images=len(store))
     write(found, settings.out, title)
     print(title, shown(found.table()).to_string(), sep="\n\n")
