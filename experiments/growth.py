@@ -134,16 +134,20 @@ def exponents(table: pd.DataFrame) -> pd.DataFrame:
 def draw(table: pd.DataFrame, found: pd.DataFrame, path: Path) -> None:
     """Time above, memory below, one column for each axis; the legend states the exponents."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
-    axes_names = list(dict.fromkeys(table["axis"]))
+    axes_names, names = list(dict.fromkeys(table["axis"])), list(dict.fromkeys(table["what"]))
     figure, panels = plt.subplots(2, len(axes_names), figsize=(4 * len(axes_names), 6), squeeze=False)
     for panel_row, unit in zip(panels, ("seconds", "megabytes"), strict=True):
         for panel, axis in zip(panel_row, axes_names, strict=True):
             for what, line in table[table["axis"] == axis].groupby("what", sort=False):
                 slope = found.loc[(found["what"] == what) & (found["axis"] == axis), unit].iloc[0]
                 panel.loglog(line["size"], line[unit].clip(lower=0.1 if unit == "megabytes" else 1e-6), "o-",
-                             label=f"{what}: {slope:.1f}")  # fmt: skip
+                             color=f"C{names.index(what)}", label=f"{what}: {slope:.1f}")  # fmt: skip
+            sizes = table.loc[table["axis"] == axis, "size"].unique()
             panel.set(xlabel=axis, ylabel=unit)
+            panel.set_xticks(sizes, [f"{size:,}" for size in sizes])
+            panel.xaxis.set_minor_locator(NullLocator())
             panel.legend(fontsize=7, title="exponent", title_fontsize=7)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
