@@ -38,6 +38,7 @@ def run(
     aggregates: Sequence[str] = ("concat",),
     head_removal: bool = False,
     shortcut_removal: bool = False,
+    audit: bool = True,
     nulls: int = 50,
     resamples: int = 1000,
     jobs: int | None = None,
@@ -62,6 +63,7 @@ def run(
         head_removal: add an arm that removes heads greedily from the embedding; it adds a fifth to the time.
         shortcut_removal: measure the pixels of every image, look for properties that only the train rows' fakes have,
             name them, and add an arm that erases them.
+        audit: ask first whether the files alone, without their pixels, tell the label; the report begins with it.
         nulls: draws of each null.
         resamples: joint resamples for the intervals over images.
         jobs: processes; by default one for each core.
@@ -73,6 +75,7 @@ def run(
         InputError: an argument that cannot be used; the message says what to do.
     """
     from interp.encoders.loading import load_encoder
+    from interp.evaluation.audit import container_alarm
     from interp.features.extract import extract, refuse_folder
     from interp.features.statistics import measure_statistics
     from interp.images.image_set import ImageSet
@@ -85,6 +88,7 @@ def run(
     store = extract(opened, looking, Path(out) / "store", **options, **extraction)
     if shortcut_removal:
         measure_statistics(opened, store, workers=extraction.get("workers"), progress=progress)
+    alarm = container_alarm(opened, store.key["equalize"], n_jobs=jobs, progress=progress) if audit else ""
     parts = {"train": train, "select": select, "test": test, "min_train": min_train, "seeds": seeds}
     chosen = make_protocol(store, protocol, random_state=random_state, **parts)
     return evaluate_store(
@@ -100,6 +104,7 @@ def run(
         head_removal=head_removal,
         shortcut_removal=shortcut_removal,
         encoder_location=location,
+        container=alarm,
         progress=progress,
     )
 
@@ -172,6 +177,7 @@ def evaluate_store(
     random_state: int = 0,
     pool: str = "mean",
     encoder_location: str = "",
+    container: str = "",
     progress: bool = True,
 ) -> RunResult:
     """Rank heads, fit every arm and its nulls on a store, and write tables, figures, detectors and words.
@@ -183,6 +189,7 @@ def evaluate_store(
         aggregates, head_removal, nulls, resamples, jobs, random_state, pool: as in `run`.
         shortcut_removal: as in `run`; the store's images have been measured by `measure_statistics`.
         encoder_location: where the encoder was loaded from, so that `interp score` finds it again.
+        container: what `interp.evaluation.audit.container_alarm` said of the images' files.
         progress: show bars.
     """
     from interp.evaluation.arms import default_arms, head_removal_arm, shortcut_removal_arm
@@ -209,7 +216,7 @@ def evaluate_store(
     options = {"n_jobs": jobs, "random_state": random_state, "progress": progress}
     harm = harm_by_split(store, protocol, **options)
     shortcuts = shortcuts_by_split(store, protocol, **options) if shortcut_removal else None
-    result = RunResult(store, protocol, ranking, transfer, harm, shortcuts)
+    result = RunResult(store, protocol, ranking, transfer, harm, shortcuts, container)
     write_results(result, arms, Path(out), encoder_location=encoder_location)
     return result
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from sklearn.metrics import roc_auc_score
 
 from interp.encoders.loading import load_encoder
 from interp.errors import InputError
+from interp.images.image_set import ImageSet
 from interp.images.simulated import draw_simulated_set
 from interp.main_job import describe, evaluate_store, make_protocol, run
 
@@ -84,6 +88,29 @@ def test_a_planted_cast_is_named_and_erased_by_a_run(tmp_path):
         "random directions",
         "shuffled statistics",
     }
+
+
+def test_files_that_tell_the_label_stand_at_the_top_of_the_report(small_run, tmp_path):
+    """A leak that is planted in the metadata of the files of fakes."""
+    from interp.evaluation.audit import container_alarm
+
+    images = tmp_path / "images"
+    shutil.copytree(small_run.images.root, images)
+    for row in small_run.images.table.query("label == 'fake'").itertuples():
+        with Image.open(small_run.images.path(str(row.Index))) as opened:
+            note = PngInfo()
+            note.add_text("parameters", "steps: 20")
+            opened.save(
+                images / small_run.images.path(str(row.Index)).relative_to(small_run.images.root),
+                pnginfo=note,
+            )
+    leaky = ImageSet.open(images)
+    assert container_alarm(small_run.images, progress=False) == ""
+    told = container_alarm(leaky, progress=False)
+    assert "metadata AUC 1.00" in told
+    result = replace(small_run.result, container=told)
+    assert result.warnings[0] == told and result.words.startswith("WARNING: ALARM") and not result.notes
+    assert result.recommended == "embedding"
 
 
 def test_an_evaluation_without_measured_pixels_says_what_to_do(small_run, tmp_path):

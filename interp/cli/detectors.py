@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
-from interp.cli.options import UNREADABLE, Judging, Looking, Parts, extract_store, report_unreadable
+from interp.cli.options import (
+    UNREADABLE,
+    Judging,
+    Looking,
+    Parts,
+    extract_store,
+    open_images,
+    report_unreadable,
+)
 
 
 def rank(
@@ -53,14 +61,19 @@ def run(
     looking: OmitArgPrefixes[Looking] = Looking(),
     parts: OmitArgPrefixes[Parts] = Parts(),
     judging: OmitArgPrefixes[Judging] = Judging(),
+    audit: Annotated[bool, arg(help="first ask whether the files alone tell the label")] = True,
 ) -> int:
-    """The whole path in one folder: extract, rank, select, remove, retrain, measure transfer, report."""
+    """The whole path in one folder: audit, extract, rank, select, remove, retrain, measure transfer, report."""
+    from interp.evaluation.audit import container_alarm
     from interp.main_job import evaluate_store, make_protocol
 
     store = extract_store(images, out / "store", looking, statistics=judging.shortcut_removal)
     protocol = make_protocol(store, **vars(parts))
+    alarm = (
+        container_alarm(open_images(images, looking), looking.equalize, n_jobs=judging.jobs) if audit else ""
+    )
     options = {**vars(judging), "random_state": parts.random_state, "encoder_location": looking.encoder}
-    result = evaluate_store(store, protocol, out, **options)
+    result = evaluate_store(store, protocol, out, container=alarm, **options)
     print(result.words)
     return report_unreadable(store)
 

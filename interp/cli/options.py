@@ -11,6 +11,7 @@ from tyro.conf import UseAppendAction
 
 if TYPE_CHECKING:
     from interp.features.store import FeatureStore
+    from interp.images.image_set import ImageSet
 
 UNREADABLE = 3
 """Exit code of a run that ended well but met images it could not read."""
@@ -91,17 +92,23 @@ class Judging:
     """Processes; by default one for each core."""
 
 
+def open_images(images: Path, looking: Looking) -> ImageSet:
+    """The images that the command line named."""
+    from interp.images.image_set import ImageSet
+
+    return ImageSet.open(
+        images, layout=looking.layout, where=looking.where, allow_outside=looking.allow_outside
+    )
+
+
 def extract_store(images: Path, out: Path, looking: Looking, *, statistics: bool = False) -> FeatureStore:
     """Extract what the command line named; with statistics, measure every image's pixels too."""
     from interp.encoders.loading import load_encoder
     from interp.features.extract import extract, refuse_folder
     from interp.features.statistics import measure_statistics
     from interp.images.equalize import Equalize
-    from interp.images.image_set import ImageSet
 
-    chosen = ImageSet.open(
-        images, layout=looking.layout, where=looking.where, allow_outside=looking.allow_outside
-    )
+    chosen = open_images(images, looking)
     equalize = Equalize.parse(looking.equalize)
     refuse_folder(out)
     encoder = load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype, fast=looking.fast)

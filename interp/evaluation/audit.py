@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import InputError
-from interp.evaluation.one_feature import as_categories, folds_of, out_of_fold, permutation_p
+from interp.evaluation.one_feature import FOLDS, as_categories, folds_of, out_of_fold, permutation_p
 from interp.images.audit_facts import COMPRESSED, LOOKED_AT, audit_facts
 from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
@@ -235,6 +235,33 @@ def recommended_equalize(files: pd.DataFrame) -> Equalize:
     quality = good["jpeg_quality"].fillna(100).groupby(good["generator"]).median().min()
     edge = max(int(short), 16)
     return Equalize(quality=int(np.clip(quality, 30, 95)), common=edge if edge < 256 else None)
+
+
+def container_alarm(
+    images: ImageSet,
+    applied: str = "none",
+    *,
+    n_jobs: int | None = None,
+    random_state: int = 0,
+    progress: bool = True,
+) -> str:
+    """`container_sentence` of a set, from an audit of its files alone; empty where it has too few of a label to ask.
+
+    Args:
+        images: the set.
+        applied: what a run brought its images through.
+        n_jobs, random_state, progress: as in `audit_images`.
+    """
+    counts = images.table["label"].value_counts()
+    if min(counts.get("real", 0), counts.get("fake", 0)) < 2 * FOLDS:
+        return ""
+    try:
+        found = audit_images(
+            images, content=False, n_jobs=n_jobs, random_state=random_state, progress=progress
+        )
+    except InputError:  # so many images are unreadable or of one group that no fold is left
+        return ""
+    return container_sentence(found.table, found.equalize, applied)
 
 
 def container_sentence(table: pd.DataFrame, equalize: Equalize | None, applied: str = "none") -> str:

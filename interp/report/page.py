@@ -193,6 +193,7 @@ def _found(result: RunResult) -> dict[str, Any]:
     reliability = result.ranking.reliability
     return {
         "warnings": result.warnings,
+        "notes": result.notes,
         "claims": claims,
         "standing": [one for one in claims if one.stands],
         "baseline": summary.loc[BASELINE].to_dict(),

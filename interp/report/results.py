@@ -57,6 +57,7 @@ class RunResult:
         ranking: every head alone.
         transfer: cells, summary, nulls and per-image scores of all arms.
         harm: for every split, whether the embedding has harmful coordinates.
+        container: what an audit says of the files, see `interp.evaluation.audit.container_sentence`; empty for nothing.
         shortcuts: for every split, which properties of the pixels are shortcuts; None where nobody looked.
     """
 
@@ -66,6 +67,7 @@ class RunResult:
     transfer: Transfer
     harm: pd.DataFrame
     shortcuts: pd.DataFrame | None = None
+    container: str = ""
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -93,7 +95,13 @@ class RunResult:
     @cached_property
     def warnings(self) -> list[str]:
         """What files or resampling history could explain; where there is one, nothing is claimed."""
-        return file_warnings(self.store)
+        untouched = self.container and self.store.key["equalize"] == "none"
+        return [*([self.container] if untouched else []), *file_warnings(self.store)]
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """What a reader must know of files that were equalised; it stands at the top, and claims are still made."""
+        return [] if self.store.key["equalize"] == "none" or not self.container else [self.container]
 
     @cached_property
     def claims(self) -> dict[str, str]:
@@ -103,7 +111,10 @@ class RunResult:
     @cached_property
     def words(self) -> str:
         """The result as text: warnings first, the table, and for each arm what may be claimed."""
-        lines = [f"WARNING: {warning}" for warning in self.warnings]
+        lines = [
+            *(f"WARNING: {warning}" for warning in self.warnings),
+            *(f"NOTE: {note}" for note in self.notes),
+        ]
         lines += [self.protocol.describe(), ""]
         for columns in (LEVELS, GAINS):
             shown = self.summary[columns].rename(columns=lambda name: name.replace("generators", "gen"))
@@ -153,7 +164,12 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
         detector = final_detector(arm, result.store, result.protocol, **options)
         detector.save(out / "detectors" / arm.name)
     detectors = {str(arm): _plain(row) for arm, row in summary.iterrows()}
-    found = {"warnings": result.warnings, "detectors": detectors, "claims": result.claims}
+    found = {
+        "warnings": result.warnings,
+        "notes": result.notes,
+        "detectors": detectors,
+        "claims": result.claims,
+    }
     _write_json(out / "summary.json", {**found, "recommended": result.recommended})
     _write_json(out / "run.json", _record(result, arms, encoder_location))
     (out / "report.md").write_text(_markdown(result, out))
