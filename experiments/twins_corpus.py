@@ -24,6 +24,7 @@ from interp.analysis.ranking import rank_heads
 from interp.encoders.loading import load_encoder
 from interp.evaluation.arms import default_arms
 from interp.evaluation.transfer import Transfer, evaluate_transfer
+from interp.evaluation.within_pairs import within_pairs
 from interp.features.extract import extract
 from interp.features.store import FeatureStore
 from interp.images.image_set import ImageSet
@@ -89,6 +90,10 @@ def main(settings: Settings) -> None:
         for mode, title in MODES.items():
             transfer = measured(store, mode, folder, settings)
             pages += [f"### {title}", "", _summary(transfer), "", _by_test(transfer), ""]
+            if mode == "leave_one_out":
+                pairs = within_pairs(transfer.scores(), store.rows, n_resamples=settings.resamples)
+                pairs.to_csv(folder / "pairs.csv", index=False)
+                pages += ["Share of twins that score above their own photograph:", "", _pairs(pairs), ""]
         heads = seen_by_heads(store, settings)
         heads.to_csv(folder / "heads.csv", index=False)
         pages += ["### Heads by mechanism", "", _heads(heads), ""]
@@ -186,6 +191,13 @@ def _by_test(transfer: Transfer) -> str:
     return _markdown(
         counts.join(table.pivot(index="test", columns="arm", values="auc")[list(ARMS)]).reset_index()
     )
+
+
+def _pairs(table: pd.DataFrame) -> str:
+    table = table.assign(cell=[_cell(*row) for row in table[["share", "low", "high"]].to_numpy()])
+    table["test"] = table["test"].mask(table["in_distribution"], table["test"] + " (trained on)")
+    shown = table.pivot(index="test", columns="arm", values="cell")[list(ARMS)]
+    return _markdown(table.groupby("test")[["photographs"]].first().join(shown).reset_index())
 
 
 def _heads(table: pd.DataFrame) -> str:

@@ -44,7 +44,7 @@ def test_planted_heads_are_told_apart(planted: tuple[pd.DataFrame, np.ndarray]) 
     everywhere = table[table["head"] == "L0.H1"]
     assert (everywhere["elsewhere_auc"] > 0.9).all() and not everywhere["only"].any()
     with pytest.raises(InputError, match="has to train on one mechanism"):
-        heads_by_mechanism(ranking, Protocol.twins(rows.assign(generator=generator).pipe(_with_a_fourth)), y)
+        heads_by_mechanism(ranking, Protocol.twins(_with_a_fourth(rows)), y)
 
 
 def _with_a_fourth(rows: pd.DataFrame) -> pd.DataFrame:
