@@ -173,3 +173,16 @@ def test_what_does_not_belong_together_is_refused(small_run, tmp_path):
         from interp.encoders.encoder import Encoder
 
         head_atlas(small_run.folder, encoder=Encoder(encoder.model, encoder.preprocessing, name="x"))
+
+
+def test_the_command_writes_a_page_and_says_what_it_lacks(small_run, tmp_path, capsys):
+    from interp.cli.atlas import atlas
+
+    options = {"images": small_run.images.root, "top": 1, "nulls": 0, "encoder": str(tmp_path)}
+    assert atlas(small_run.folder, small_run.result.store.folder, tmp_path / "a.html", **options) == 0
+    said = capsys.readouterr()
+    assert "a.html (" in said.out and "no words: " in said.err and "no attention: " in said.err
+    runs = held(tmp_path / "a.html")["runs"]
+    assert [len(run["measures"]) for run in runs] == [7, 1]
+    assert atlas(small_run.result.store.folder, out=tmp_path) == 0
+    assert "no words" not in capsys.readouterr().err and (tmp_path / "atlas.html").exists()
