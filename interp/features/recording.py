@@ -72,8 +72,9 @@ def record_batch(encoder: Encoder, pixels: torch.Tensor, batch_size: int) -> dic
     batch's length.
     """
     count = len(pixels)
-    padded = torch.cat([pixels, pixels.new_zeros(batch_size - count, *pixels.shape[1:])])
-    values = encoder.preprocessing.normalize(padded.to(encoder.device, non_blocking=True))
+    if count < batch_size:
+        pixels = torch.cat([pixels, pixels.new_zeros(batch_size - count, *pixels.shape[1:])])
+    values = encoder.preprocessing.normalize(pixels.to(encoder.device, non_blocking=True))
     record = encoder.record(values)
     return {name: getattr(record, name)[:count].float().cpu().numpy() for name in (*SMALL, *FULL)}
 

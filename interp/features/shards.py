@@ -21,6 +21,8 @@ from interp.errors import InputError
 ROWS = "rows.parquet"
 KEY = "store.json"
 READOUT = "readout.safetensors"
+ORIGIN = ".from"
+"""Hidden file in the local copy of a remote store: its address."""
 _TEMPORARY = re.compile(r"\..+\.\d+")
 
 
@@ -118,11 +120,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_shards(folder: Path, numbers: Sequence[int], name: str) -> np.ndarray:
-    """One named array of all shards, (n, …), in the dtype it was stored in.
+    """One named array of all shards, (n, …), in the dtype it was stored in; fetched if the store is a remote one.
 
     Raises:
         InputError: a shard is missing or damaged; the message says which, and what to do.
     """
+    if (folder.parent / ORIGIN).exists():
+        from interp.features.remote import fetch
+
+        fetch(folder.parent, [f"{folder.name}/{shard_name(number)}/{name}.npy" for number in numbers])
     files = [folder / shard_name(number) / f"{name}.npy" for number in numbers]
     return np.concatenate([_read(file, lambda file: np.load(file, mmap_mode="r")) for file in files])
 

@@ -16,6 +16,7 @@ from interp.encoders.layout import HeadLayout
 from interp.encoders.readout import Readout
 from interp.encoders.recorder import HeadRecord
 from interp.errors import InputError, unknown_name
+from interp.features.remote import as_address, local_copy, size
 from interp.features.shards import KEY, READOUT, ROWS, read_json, read_shards
 
 
@@ -23,19 +24,23 @@ class FeatureStore:
     """What an encoder saw in n images: head values, MLP values, embeddings, and the rows they belong to.
 
     Args:
-        folder: what `extract` wrote.
+        folder: what `extract` wrote; or the address of a copy that `fsspec` can read, such as `s3://bucket/store`,
+            whose arrays are fetched when they are first asked for (see docs/scale.md).
 
     Raises:
-        InputError: the folder holds no store, or one that is not finished.
+        InputError: the folder holds no store, or one that is not finished; or the address cannot be reached.
 
     Attributes:
+        folder: of the store, or of the local copy of a remote one.
+        address: where a remote store is, else None.
         rows: (n rows) table indexed by row key: label, generator, family, group, content_hash, pixel_hash,
             error (empty if the image could be read) and every column of the manifest.
         key: the provenance key: encoder, weights, precision, preprocessing, equalisation, libraries.
     """
 
     def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+        self.address = as_address(folder)
+        self.folder = Path(folder) if self.address is None else local_copy(self.address)
         if not (self.folder / KEY).exists():
             raise InputError(
                 f"{folder} holds no feature store (no {KEY}); make one with `interp extract … --out {folder}`"
@@ -56,8 +61,9 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         encoder, bad = self.key["encoder"], int((~self.usable).sum())
+        where = self.address or str(self.folder)
         return (
-            f"FeatureStore({str(self.folder)!r}: {len(self)} images{f', {bad} unreadable' if bad else ''}, "
+            f"FeatureStore({where!r}: {len(self)} images{f', {bad} unreadable' if bad else ''}, "
             f"{encoder['name']}, {self.layout.n_heads} heads, equalize {self.key['equalize']})"
         )
 
@@ -205,6 +211,8 @@ class FeatureStore:
 
     def size(self) -> tuple[int, int]:
         """Bytes of the shards and bytes of the weights that all images share."""
+        if self.address is not None:
+            return size(self.address)
         shards = sum(p.stat().st_size for p in (self.folder / "shards").rglob("*") if p.is_file())
         return shards, (self.folder / READOUT).stat().st_size
 

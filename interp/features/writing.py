@@ -16,6 +16,7 @@ from interp.errors import InputError
 from interp.features.lock import only_writer
 from interp.features.provenance import refuse_other_settings
 from interp.features.recording import SMALL
+from interp.features.remote import as_address
 from interp.features.shards import (
     KEY,
     READOUT,
@@ -175,10 +176,14 @@ class StoreWriter:
 
 
 def refuse_foreign(out: Path) -> None:
-    """Refuse a folder that holds something else than a store; hidden files do not count.
+    """Refuse a folder that holds something else than a store, hidden files aside, or that is no folder here.
 
     Raises:
-        InputError: it does.
+        InputError: it does, or is an address.
     """
+    if address := as_address(out):
+        raise InputError(
+            f"stores are written into folders; extract into one and copy it to {address} when finished"
+        )
     if out.is_dir() and not (out / KEY).exists() and any(e for e in out.iterdir() if e.name[0] != "."):
         raise InputError(f"{out} is not empty and holds no feature store; name a new folder with --out")
