@@ -93,6 +93,7 @@ def main(settings: Settings) -> None:
     arms = default_arms(store, n_nulls=0)[:4]
     arms += [head_removal_arm(store, n_nulls=0)]
     arms += [placebo_erasure_arm(store, placebos), placebo_erasure_arm(store, placebos, "heads")]
+    arms += controls(store, placebos)
     measure(settings, store, protocol, arms, placebos, entropy)
 
 
@@ -123,6 +124,21 @@ def divisions(store: FeatureStore) -> list[Placebo]:
     numbers = pd.Series(real.index.str.extract(WORDNET, expand=False), index=real.index).dropna().astype(int)
     animals = Placebo("animals", side=(numbers < FIRST_THING).astype("boolean"))
     return [divided(store, f"source {smallest.split('/')[-1]}", f"source_repo={smallest}"), animals]
+
+
+def controls(store: FeatureStore, placebos: list[Placebo]) -> list[Arm]:
+    """Heads without the first placebo alone, without the others alone, and without as many random divisions."""
+    keys = store.rows.index[(store.rows["label"] == "real") & store.usable]
+    rng = np.random.default_rng(0)
+    drawn = [
+        Placebo(f"random {number}", side=pd.Series(rng.random(len(keys)) < 0.5, index=keys, dtype="boolean"))
+        for number in range(len(placebos))
+    ]
+    sets = {"first": placebos[:1], "others": placebos[1:], "random": drawn}
+    return [
+        placebo_erasure_arm(store, chosen, "heads", name=f"erased_{name}_heads")
+        for name, chosen in sets.items()
+    ]
 
 
 def measure(
@@ -163,6 +179,7 @@ def costs(transfer: Transfer) -> pd.DataFrame:
     """What each cleaned arm gains or loses on unseen generators against the arm that it cleans."""
     cells, rows = transfer.cells, []
     cleans = {"placebo_erasure": "embedding", "placebo_erasure_heads": "all_heads"}
+    cleans |= {f"erased_{name}_heads": "all_heads" for name in ("first", "others", "random")}
     cleans |= {"coordinate_removal": "embedding", "head_removal": "embedding", "selected_heads": "all_heads"}
     for cleaned, plain in cleans.items():
         a, b = cells.arms.index(cleaned), cells.arms.index(plain)
