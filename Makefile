@@ -6,6 +6,8 @@ INSTALLED := .venv/.installed
 # One thread for each test worker: they do not fight over cores, and sums come out in the same order everywhere.
 # Tests never download: the hub is off, and figures need no screen.
 PYTEST := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 MPLBACKEND=Agg $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# The two notebooks that take least, from top to bottom.
+SHORT := notebooks/which_heads_generalise.ipynb notebooks/heads_in_words.ipynb
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint format bench clean
@@ -23,8 +25,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED) ## Run the whole path on the embedded model and images, into demo/
 	$(BIN)/interp demo --out demo
 
-test: $(INSTALLED) ## Run the tests and doctests, but for those marked slow or browser
-	$(PYTEST) -m "not slow and not browser" --durations=5
+test: $(INSTALLED) ## Run the tests, doctests and two notebooks, but for tests marked slow or browser
+	$(PYTEST) -m "not slow and not browser" --durations=5 --nbmake tests interp $(SHORT)
 
 test-all: $(INSTALLED) ## Run every test, slow and browser ones too, and every notebook
 	$(PYTEST) --durations=20 --nbmake tests interp $(wildcard notebooks)
