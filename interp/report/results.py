@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,12 @@ class RunResult:
 
     def __repr__(self) -> str:
         return self.words
+
+    def _repr_html_(self) -> str:
+        said = [f"WARNING: {warning}" for warning in self.warnings] + list(self.claims.values())
+        columns = [name for name in (*LEVELS, *GAINS) if name in self.summary]
+        table = self.summary[columns].to_html(float_format="%.3f", na_rep="")
+        return f"{table}<ul>{''.join(f'<li>{escape(one)}</li>' for one in said)}</ul>"
 
 
 def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_location: str = "") -> None:
