@@ -20,6 +20,7 @@ from interp.images.radial_spectrum import BANDS
 from interp.protocol.clustered_auc import clustered_auc
 from interp.protocol.intervals import holm
 from interp.protocol.leaks import units
+from interp.protocol.metrics import auc
 
 LEVEL, LEAST = 0.05, 0.6
 """An alarm is a p below the one, adjusted by Holm over all features of an audit, and an AUC above the other."""
@@ -190,7 +191,7 @@ def judged(scores: np.ndarray, fake: np.ndarray, unit: np.ndarray, generator: np
     """AUC, its interval and p, and the generator that these scores tell best."""
     found = clustered_auc(fake, scores, unit)
     by_generator = {
-        name: clustered_auc(fake[kept], scores[kept], unit[kept]).auc
+        name: auc(fake[kept], scores[kept])
         for name in np.unique(generator[fake])
         for kept in [~fake | (generator == name)]
         if (generator == name).sum() >= FEWEST
