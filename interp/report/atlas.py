@@ -53,8 +53,8 @@ def write_atlas(
     >>> from interp.images.simulated import draw_simulated_set
     >>> folder = Path(tempfile.mkdtemp())
     >>> images = draw_simulated_set(folder / "images", n_per_class=4, generators=["simulated-nearest"], progress=False)
-    >>> store = extract(images, demo_encoder(), folder / "store", workers=0, progress=False)    # doctest: +ELLIPSIS
-    8 new images ...
+    >>> store = extract(images, demo_encoder(), folder / "store", workers=0, progress=False)
+    parts sum to the embedding ...
     >>> write_atlas(store.folder, folder, images=images, progress=False).name
     'atlas.html'
     """
