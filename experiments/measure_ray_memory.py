@@ -55,11 +55,11 @@ def name_images(folder: Path, count: int) -> Path:
 
 def look(manifest: Path, out: Path, workers: int) -> None:
     """One extraction, in a process of its own."""
-    from interp.demo import demo_encoder
+    from interp.encoders.loading import load_encoder
     from interp.features.extract import extract
     from interp.images.image_set import ImageSet
 
-    extract(ImageSet.open(manifest), demo_encoder(), out, engine="ray", workers=workers, progress=False)
+    extract(ImageSet.open(manifest), load_encoder("embedded"), out, engine="ray", workers=workers, progress=False)
 
 
 def peaks(process: int, seen: dict[str, float]) -> None:

@@ -69,7 +69,6 @@ _HOME = {
     "run": "interp.main_job",
     "score_images": "interp.main_job",
     "reproduce": "interp.reproduction",
-    "demo_encoder": "interp.demo",
 }
 
 __all__ = sorted([*_HOME, "__version__"])  # pyright: ignore[reportUnsupportedDunderAll]

@@ -6,7 +6,6 @@ from interp.analysis.head_removal import HeadRemoval as HeadRemoval
 from interp.analysis.head_selection import HeadSelection as HeadSelection
 from interp.analysis.leace import Leace as Leace
 from interp.analysis.ranking import rank_heads as rank_heads
-from interp.demo import demo_encoder as demo_encoder
 from interp.detectors.detector import Detector as Detector
 from interp.detectors.detector import load_detector as load_detector
 from interp.detectors.linear import LinearDetector as LinearDetector
@@ -83,7 +82,6 @@ __all__ = [
     "audit_images",
     "check_images",
     "compare_systems",
-    "demo_encoder",
     "describe_detector",
     "describe_heads",
     "describe_removed",

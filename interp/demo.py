@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from interp.encoders.encoder import Encoder
     from interp.report.results import RunResult
 
 TRAIN = ("simulated-bilinear", "simulated-smooth")
@@ -19,31 +18,6 @@ NOTICE = (
     "generators. The images of the two that train carry a planted shortcut, a warm colour cast. It shows the path and "
     "what it writes; its numbers say nothing about generated images."
 )
-
-
-def demo_encoder() -> Encoder:
-    """A CLIP image tower of 4 layers × 4 heads with random weights, always the same."""
-    import torch
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-
-    from interp.encoders.encoder import Encoder
-    from interp.images.preprocess import Preprocessing
-
-    config = CLIPVisionConfig(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        image_size=64,
-        patch_size=8,
-        projection_dim=32,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = CLIPVisionModelWithProjection(config)
-        for parameter in model.parameters():  # wider than at the start of training, so that heads differ
-            parameter.data.mul_(3 if parameter.ndim > 1 else 1)
-    return Encoder(model, Preprocessing.clip(64), name="demo-random-clip")
 
 
 def run_demo(out: str | Path = "demo") -> RunResult:

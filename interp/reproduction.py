@@ -208,14 +208,10 @@ def _images(entry: Entry, data: str | Path | None, out: Path) -> ImageSet:
 
 
 def _encoder(entry: Entry, given: Encoder | str | Path | None, device: str | None) -> Encoder:
-    from interp.demo import demo_encoder
     from interp.encoders.loading import load_encoder
 
-    named = entry.steps["encoder"]
-    if given is None and named == "demo":
-        return demo_encoder()
     if given is None or isinstance(given, str | Path):
-        return load_encoder(given or named, device=device)
+        return load_encoder(given or entry.steps["encoder"], device=device)
     return given
 
 

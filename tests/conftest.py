@@ -41,7 +41,8 @@ class SmallRun:
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
     """The main job once, by hand on two seeds, for every test that reads what it leaves."""
-    from interp.demo import demo_encoder
+    from random_clip import random_clip
+
     from interp.images.simulated import draw_simulated_set
     from interp.main_job import run
 
@@ -56,7 +57,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> SmallRun:
 
     def again(folder: Path) -> RunResult:
         options = {"seeds": 2, "nulls": 3, "resamples": 60, "jobs": 1, "workers": 0, "progress": False}
-        return run(images, demo_encoder(), folder, protocol="by-hand", **generators, **options)
+        return run(images, random_clip(), folder, protocol="by-hand", **generators, **options)
 
     folder = tmp_path_factory.mktemp("run")
     return SmallRun(folder, images, again(folder), again)

@@ -21,11 +21,11 @@ PREPROCESSOR = {
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory) -> Path:
-    """The demo's encoder as a folder on disk."""
-    from interp.demo import demo_encoder
+    """The random CLIP as a folder on disk."""
+    from random_clip import random_clip
 
     folder = tmp_path_factory.mktemp("encoder")
-    demo_encoder().model.save_pretrained(folder)
+    random_clip().model.save_pretrained(folder)
     (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR))
     return folder
 

@@ -154,7 +154,7 @@ def test_protocols_by_name(small_run):
 
 
 def test_describe_knows_stores_runs_detectors_and_images(small_run):
-    assert f"{len(small_run.images)} images, demo-random-clip" in describe(small_run.folder / "store")
+    assert f"{len(small_run.images)} images, random-clip" in describe(small_run.folder / "store")
     assert "KB an image" in describe(small_run.folder / "store")
     assert "mean_ood_auc" in describe(small_run.folder)
     assert "detector embedding on embedding" in describe(small_run.folder / "detectors" / "embedding")

@@ -189,8 +189,8 @@ class Encoder:
     def to(self, device: str | torch.device) -> Encoder:
         """Move to a device, in place; shortcuts that are not to be had there are dropped.
 
-        >>> from interp.demo import demo_encoder
-        >>> demo_encoder().to("meta").device
+        >>> from interp.encoders.loading import load_encoder
+        >>> load_encoder("embedded").to("meta").device
         device(type='meta')
         """
         self.device = torch.device(device)

@@ -31,8 +31,8 @@ def class_token_alone(parts: Parts) -> Iterator[None]:
     Args:
         parts: of a model that reads its class token, as `reads_class_token_alone` says.
 
-    >>> from interp.demo import demo_encoder
-    >>> encoder, pixels = demo_encoder(), torch.rand(2, 3, 64, 64)
+    >>> from interp.encoders.loading import load_encoder
+    >>> encoder, pixels = load_encoder("embedded"), torch.rand(2, 3, 64, 64)
     >>> with torch.inference_mode():
     ...     whole = encoder.model(pixel_values=pixels).image_embeds
     ...     with class_token_alone(encoder.recorder.parts):

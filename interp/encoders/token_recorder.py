@@ -62,10 +62,10 @@ def record_tokens(encoder: Encoder, pixel_values: torch.Tensor) -> tuple[HeadRec
         InputError: the attention is not a plain `scaled_dot_product_attention`, something is done to its result before
             the output projection, or the patches form no grid.
 
-    >>> from interp.demo import demo_encoder
-    >>> record, tokens = record_tokens(demo_encoder(), torch.rand(1, 3, 64, 64))
+    >>> from interp.encoders.loading import load_encoder
+    >>> record, tokens = record_tokens(load_encoder("embedded"), torch.rand(1, 3, 64, 64))
     >>> tokens.weights.shape, tokens.grid, tokens.prefix
-    (torch.Size([1, 4, 4, 65]), (8, 8), 1)
+    (torch.Size([1, 6, 6, 65]), (8, 8), 1)
     >>> torch.allclose(tokens.head_values(), record.head_values, atol=1e-5)
     True
     """
@@ -88,9 +88,9 @@ def record_tokens(encoder: Encoder, pixel_values: torch.Tensor) -> tuple[HeadRec
 def every_token(encoder: Encoder, pixel_values: torch.Tensor) -> torch.Tensor:
     """Head values of every token, (n, l, h, tokens, d) in model dtype; one token where a pooling head reads.
 
-    >>> from interp.demo import demo_encoder
-    >>> every_token(demo_encoder(), torch.rand(2, 3, 64, 64)).shape
-    torch.Size([2, 4, 4, 65, 16])
+    >>> from interp.encoders.loading import load_encoder
+    >>> every_token(load_encoder("embedded"), torch.rand(2, 3, 64, 64)).shape
+    torch.Size([2, 6, 6, 65, 32])
     """
     parts, seen, handles = encoder.recorder.parts, {}, []
 

@@ -111,12 +111,12 @@ def explain(encoder: Encoder, detector: Detector, image: Image.Image | str | Pat
         InputError: another encoder than the detector's, a detector that is not linear, or one that reads views.
 
     >>> from PIL import Image
-    >>> from interp.demo import demo_encoder
+    >>> from interp.encoders.loading import load_encoder
     >>> from interp.detectors.detector import LinearScore
-    >>> detector = Detector("demo", "embedding", LinearScore(np.ones(32), 0.5), threshold=0.0, key={})
-    >>> verdict = explain(demo_encoder(), detector, Image.new("RGB", (80, 64), "teal"))
+    >>> detector = Detector("demo", "embedding", LinearScore(np.ones(128), 0.5), threshold=0.0, key={})
+    >>> verdict = explain(load_encoder("embedded"), detector, Image.new("RGB", (80, 64), "teal"))
     >>> verdict.heads.shape, verdict.patches.shape, verdict.error < 1e-5, verdict.patch_error < 1e-5
-    ((4, 4), (8, 8), True, True)
+    ((6, 6), (8, 8), True, True)
     """
     picture = seen_by(detector, image)
     seen = encoder.preprocessing.apply(picture).transpose(1, 2, 0)

@@ -48,12 +48,12 @@ def write_atlas(
         InputError: see `head_atlas`; or options where nothing is left to gather.
 
     >>> import tempfile
-    >>> from interp.demo import demo_encoder
+    >>> from interp.encoders.loading import load_encoder
     >>> from interp.features.extract import extract
     >>> from interp.images.simulated import draw_simulated_set
     >>> folder = Path(tempfile.mkdtemp())
     >>> images = draw_simulated_set(folder / "images", n_per_class=4, generators=["simulated-nearest"], progress=False)
-    >>> store = extract(images, demo_encoder(), folder / "store", workers=0, progress=False)
+    >>> store = extract(images, load_encoder("embedded"), folder / "store", workers=0, progress=False)
     parts sum to the embedding ...
     >>> write_atlas(store.folder, folder, images=images, progress=False).name
     'atlas.html'

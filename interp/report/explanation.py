@@ -144,12 +144,12 @@ def explain_image(
             that reads views.
 
     >>> from PIL import Image
-    >>> from interp.demo import demo_encoder
+    >>> from interp.encoders.loading import load_encoder
     >>> from interp.detectors.detector import LinearScore
-    >>> detector = Detector("demo", "embedding", LinearScore(np.ones(32), 0.5), threshold=0.0, key={})
-    >>> why = explain_image(Image.new("RGB", (80, 64), "teal"), demo_encoder(), detector)
+    >>> detector = Detector("demo", "embedding", LinearScore(np.ones(128), 0.5), threshold=0.0, key={})
+    >>> why = explain_image(Image.new("RGB", (80, 64), "teal"), load_encoder("embedded"), detector)
     >>> why.heads.shape, why.method, why.error < 1e-5, bool(np.isclose(why.parts["contribution"].sum(), why.score))
-    ((4, 4), 'exact', True, True)
+    ((6, 6), 'exact', True, True)
     """
     if method not in WAYS:
         raise unknown_name("method", method, WAYS)

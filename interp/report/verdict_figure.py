@@ -37,11 +37,11 @@ def draw_verdict(verdict: Verdict, image: Image.Image | None = None, *, parts: i
         parts: how many bars; all other parts are one more.
 
     >>> from PIL import Image
-    >>> from interp.demo import demo_encoder
+    >>> from interp.encoders.loading import load_encoder
     >>> from interp.detectors.detector import Detector, LinearScore
     >>> from interp.explain.verdict import explain
-    >>> detector = Detector("demo", "embedding", LinearScore(np.ones(32), 0.5), threshold=0.0, key={})
-    >>> figure = draw_verdict(explain(demo_encoder(), detector, Image.new("RGB", (80, 64), "teal")))
+    >>> detector = Detector("demo", "embedding", LinearScore(np.ones(128), 0.5), threshold=0.0, key={})
+    >>> figure = draw_verdict(explain(load_encoder("embedded"), detector, Image.new("RGB", (80, 64), "teal")))
     >>> [axis.get_title() for axis in figure.axes][:2]
     ['Largest parts', 'Heads']
     """

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from random_clip import random_clip
 
-from interp.demo import demo_encoder
 from interp.features.extract import extract
 from interp.images.simulated import draw_simulated_set
 
@@ -15,4 +15,4 @@ def small_store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("small")
     images = draw_simulated_set(folder / "images", n_per_class=12, generators=["simulated-nearest"])
     next((folder / "images").rglob("*.png")).write_bytes(b"no image")
-    return extract(images, demo_encoder(), folder / "store", workers=0, progress=False)
+    return extract(images, random_clip(), folder / "store", workers=0, progress=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from random_clip import random_clip
 from sklearn.neighbors import KNeighborsClassifier
 
-from interp.demo import demo_encoder
 from interp.detectors.detector import Detector, LinearScore
 from interp.errors import InputError
 from interp.explain.attribution import attribute
@@ -19,7 +19,7 @@ PIXELS = torch.randn(12, 3, 64, 64, generator=torch.Generator().manual_seed(2))
 
 @pytest.fixture(scope="module")
 def encoder():
-    return demo_encoder()
+    return random_clip()
 
 
 def linear(encoder, kind: str) -> Detector:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_clip import random_clip
 from tiny_models import FAMILIES, make
 
-from interp.demo import demo_encoder
 from interp.detectors.detector import Detector, LinearScore
 from interp.encoders.encoder import Encoder
 from interp.errors import InputError
@@ -81,7 +81,7 @@ def test_a_detector_of_one_head_has_patches_where_that_head_looks():
 
 
 def test_the_image_goes_through_the_detectors_equalisation_and_is_kept_as_seen(tmp_path):
-    encoder = demo_encoder()
+    encoder = random_clip()
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 255, (90, 120, 3), dtype=np.uint8))
     plain = explain(encoder, detector_of(encoder, "embedding"), image)
@@ -106,7 +106,7 @@ def test_the_image_goes_through_the_detectors_equalisation_and_is_kept_as_seen(t
     ],
 )
 def test_what_has_no_exact_parts_is_refused(features, key, message):
-    encoder = demo_encoder()
+    encoder = random_clip()
     detector = Detector("d", features, LinearScore(np.ones(encoder.width), 0.0), 0.0, key)
     with pytest.raises(InputError, match=message):
         explain(encoder, detector, Image.new("RGB", (64, 64)))

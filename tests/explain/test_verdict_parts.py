@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from random_clip import random_clip
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from interp.demo import demo_encoder
 from interp.detectors.detector import Detector, LinearScore, responses
 from interp.detectors.linear import LinearDetector
 from interp.errors import InputError
@@ -58,7 +58,7 @@ def test_a_model_that_is_not_linear_or_reads_other_columns_is_refused():
 @pytest.fixture(scope="module")
 def store() -> Any:
     """What head_differences reads of a store: 40 random images, of which two generators made 30."""
-    encoder = demo_encoder()
+    encoder = random_clip()
     generator = np.repeat(["real", "a", "b"], [10, 20, 10])
     pixels = torch.randn(40, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     record = encoder.record(

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from random_clip import random_clip
 
 from interp.cli.ablation import Choices, ablate
 from interp.cli.options import Parts
-from interp.demo import demo_encoder
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError
 from interp.evaluation.ablation_grid import make_grid
@@ -94,7 +94,7 @@ def test_nothing_to_compare_is_refused():
 
 def test_the_command_writes_tables_figure_and_words(tmp_path, capsys):
     images = draw_simulated_set(tmp_path / "images", n_per_class=20)
-    extract(images, demo_encoder(), tmp_path / "store", workers=0, progress=False)
+    extract(images, random_clip(), tmp_path / "store", workers=0, progress=False)
     generators = {"train": ("simulated-nearest",), "select": ("simulated-smooth",)}
     parts = Parts(protocol="by-hand", **generators, test=("simulated-palette", "simulated-spectral"), seeds=1)
     choices = Choices(

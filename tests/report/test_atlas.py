@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from random_clip import random_clip
 
-from interp.demo import demo_encoder
 from interp.detectors.detector import load_detector
 from interp.errors import InputError
 from interp.explain.parts import LinearReading
@@ -29,7 +29,7 @@ HOSTILE = "</script><script>window.hacked=1</script>\"'><img src=x onerror=windo
 
 @pytest.fixture(scope="module")
 def atlas(small_run) -> HeadAtlas:
-    options = {"images": small_run.images, "encoder": demo_encoder(), "top": 3, "progress": False}
+    options = {"images": small_run.images, "encoder": random_clip(), "top": 3, "progress": False}
     return head_atlas(small_run.folder, **options)
 
 
@@ -136,8 +136,8 @@ def hostile(tmp_path_factory) -> HeadAtlas:
         rows.append({"path": path.relative_to(folder).as_posix(), **names})
     pd.DataFrame(rows).to_csv(folder / "manifest.csv", index=False)
     images = ImageSet.open(folder)
-    store = extract(images, demo_encoder(), folder / "store", workers=0, progress=False)
-    found = head_atlas(store.folder, images=images, encoder=demo_encoder(), top=2, progress=False)
+    store = extract(images, random_clip(), folder / "store", workers=0, progress=False)
+    found = head_atlas(store.folder, images=images, encoder=random_clip(), top=2, progress=False)
     words = pd.DataFrame({"head": store.layout.names, "rank": 1, "phrase": HOSTILE, "explained": 0.5})
     words = words.assign(so_far=0.5, null_so_far=np.nan, reliable=False)
     return dataclasses.replace(found, name=HOSTILE, encoder=HOSTILE, about=(HOSTILE,), words=words)
@@ -165,9 +165,9 @@ def test_what_does_not_belong_together_is_refused(small_run, tmp_path):
     with pytest.raises(InputError, match="is a row of the store"):
         head_atlas(small_run.folder, images=other, progress=False)
     with pytest.raises(InputError, match="is not the store of"):
-        store = extract(strangers, demo_encoder(), tmp_path / "store", workers=0, progress=False)
+        store = extract(strangers, random_clip(), tmp_path / "store", workers=0, progress=False)
         head_atlas(small_run.folder, store=store)
-    encoder = demo_encoder()
+    encoder = random_clip()
     encoder.model.visual_projection.weight.data.add_(1)
     with pytest.raises(InputError, match="is not the encoder"):
         from interp.encoders.encoder import Encoder

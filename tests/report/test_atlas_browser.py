@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from devtools import Browser
 from PIL import Image
+from random_clip import random_clip
 
-from interp.demo import demo_encoder
 from interp.detectors.detector import Detector, LinearScore
 from interp.encoders.encoder import Encoder
 from interp.features.extract import extract
@@ -43,7 +43,7 @@ def no_complaint(browser):
 @pytest.fixture(scope="module")
 def page(small_run, tmp_path_factory):
     """Two runs side by side, with words for some heads."""
-    options = {"images": small_run.images, "encoder": demo_encoder(), "top": 2, "progress": False}
+    options = {"images": small_run.images, "encoder": random_clip(), "top": 2, "progress": False}
     first, second = head_atlas(small_run.folder, **options), head_atlas(small_run.folder, progress=False)
     words = pd.DataFrame({"head": ["L1.H2", "L1.H2", "L3.H0"], "rank": [1, 2, 1], "explained": 0.25})
     words = words.assign(phrase=["striped fur", "fog", "a striped tent"], so_far=0.5, null_so_far=0.1)
@@ -164,8 +164,8 @@ def test_hostile_names_of_files_and_generators_run_nothing(browser, tmp_path):
         rows.append({"path": path.relative_to(tmp_path).as_posix(), **names})
     pd.DataFrame(rows).to_csv(tmp_path / "manifest.csv", index=False)
     images = ImageSet.open(tmp_path / "manifest.csv")
-    store = extract(images, demo_encoder(), tmp_path / "store", workers=0, progress=False)
-    atlas = head_atlas(store.folder, images=images, encoder=demo_encoder(), top=3, progress=False)
+    store = extract(images, random_clip(), tmp_path / "store", workers=0, progress=False)
+    atlas = head_atlas(store.folder, images=images, encoder=random_clip(), top=3, progress=False)
     browser.open(write_atlas(dataclasses.replace(atlas, name=HOSTILE), tmp_path / "page.html", title=HOSTILE))
     for head in store.layout.names:
         browser.evaluate(f"{cell(head)}.click()")

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from random_clip import random_clip
 from sklearn.neighbors import KNeighborsClassifier
 
-from interp.demo import demo_encoder
 from interp.detectors.detector import Detector, LinearScore
 from interp.errors import InputError
 from interp.explain.verdict import explain, features
@@ -22,7 +22,7 @@ IMAGES = [
 
 @pytest.fixture(scope="module")
 def encoder():
-    return demo_encoder()
+    return random_clip()
 
 
 @pytest.fixture(scope="module")

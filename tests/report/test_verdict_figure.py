@@ -9,8 +9,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from PIL import Image
+from random_clip import random_clip
 
-from interp.demo import demo_encoder
 from interp.detectors.detector import Detector, LinearScore
 from interp.explain.verdict import Verdict, explain
 from interp.report.verdict_figure import HATCHED, draw_verdict
@@ -21,7 +21,7 @@ def verdict() -> Verdict:
     coef = np.random.default_rng(0).normal(size=32)
     detector = Detector("demo", "embedding", LinearScore(coef, 0.5), threshold=0.0, key={})
     pixels = np.random.default_rng(1).integers(0, 255, (64, 80, 3), dtype=np.uint8)
-    return explain(demo_encoder(), detector, Image.fromarray(pixels))
+    return explain(random_clip(), detector, Image.fromarray(pixels))
 
 
 def hatched(axis: Axes) -> list[Rectangle]:
