@@ -78,7 +78,7 @@ class PartedDetector(ClassifierMixin, BaseEstimator, ABC):
         Raises:
             InputError: a part without both classes, other than two classes, or a parameter out of range.
         """
-        values, given = validate_data(self, X, y, dtype=np.float64)
+        values, given = self._read(X, y)
         who = type(self).__name__
         self.classes_, fake = two_classes(who, given, generator)
         names = None if generator is None else np.asarray(generator).astype(str)
@@ -110,7 +110,7 @@ class PartedDetector(ClassifierMixin, BaseEstimator, ABC):
     def decision_function(self, X: ArrayLike) -> np.ndarray:
         """Scores (n,); higher is more like classes_[1]."""
         check_is_fitted(self)
-        scores = self._score(validate_data(self, X, dtype=np.float64, reset=False))
+        scores = self._score(self._read(X)[0])
         return -scores if self.reversed_ else scores
 
     def predict(self, X: ArrayLike) -> np.ndarray:
@@ -128,6 +128,12 @@ class PartedDetector(ClassifierMixin, BaseEstimator, ABC):
         """How many numbers were fitted."""
         check_is_fitted(self)
         return self._trainable()
+
+    def _read(self, X: ArrayLike, y: ArrayLike | None = None) -> tuple[Any, np.ndarray]:
+        """X as this detector reads it, and the labels; columns that differ from those of the fit are refused."""
+        if y is None:
+            return validate_data(self, X, dtype=np.float64, reset=False), np.empty(0)
+        return validate_data(self, X, y, dtype=np.float64)
 
     @abstractmethod
     def _fit(self, train: Rows, select: Rows | None) -> None:
