@@ -11,7 +11,7 @@ splits share images (Nadeau and Bengio 2003). Finished splits are kept. Writes s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,12 +34,15 @@ from interp.explain.text_encoder import load_text_encoder
 from interp.features.provenance import open_results
 from interp.protocol.quality import quality_agreement, repeated_splits_interval
 
-STRENGTHS = 10.0 ** np.arange(-4, 2)
-"""Ridge penalties times the number of columns (linear) or as they are (RBF, whose diagonal is 1)."""
+LINEAR = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0)
+"""Ridge penalties, over the number of standardised columns."""
+RADIAL = (0.001, 0.01, 0.1, 1.0)
+"""Ridge penalties under a radial kernel, whose diagonal is 1."""
 SCALES = (0.1, 0.3, 1.0)
-"""RBF: γ is this over twice the number of standardised columns."""
+"""Of the radial kernel: γ is this over twice the number of standardised columns."""
 BASELINE = "ridge, all heads"
-Model = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+Family = Callable[[np.ndarray, np.ndarray, np.ndarray, int | None], list[np.ndarray]]
+"""From standardised columns to fit on, opinions, columns to score, and the number of one strength or None for all."""
 
 
 @dataclass(frozen=True)
@@ -141,25 +144,26 @@ class Quality:
         best = table.loc[table["validation"].idxmax()]
         return pd.concat([table, best.to_frame().T.assign(model="chosen", picked=best["model"])])
 
-    def chosen(
-        self, name: str, sets: list[np.ndarray], kind: Callable[[], dict[str, Model]]
-    ) -> dict[str, Any]:
+    def chosen(self, name: str, sets: list[np.ndarray], family: Family) -> dict[str, Any]:
         """One family: its columns and strength picked on validation rows, fitted anew on train and validation rows."""
-        tried = [(columns, model) for columns in sets for model in kind().values()]
-        reached = [
-            self._srcc(self._predicted(columns, model, self.train, self.chooses), self.chooses)
-            for columns, model in tried
-        ]
-        columns, model = tried[int(np.argmax(reached))]
+        tried = [self._predicted(columns, family, self.train, self.chooses) for columns in sets]
+        reached = np.array([[self._srcc(one, self.chooses) for one in each] for each in tried])
+        best, strength = np.unravel_index(int(np.argmax(reached)), reached.shape)
         seen = np.concatenate([self.train, self.chooses])
-        return self._row(name, max(reached), self._predicted(columns, model, seen, self.test))
+        (found,) = self._predicted(sets[int(best)], family, seen, self.test, int(strength))
+        return self._row(name, float(reached.max()), found)
 
     def _predicted(
-        self, columns: np.ndarray, model: Model, fits: np.ndarray, scores: np.ndarray
-    ) -> np.ndarray:
+        self,
+        columns: np.ndarray,
+        family: Family,
+        fits: np.ndarray,
+        scores: np.ndarray,
+        only: int | None = None,
+    ) -> list[np.ndarray]:
         center, scale = columns[fits].mean(0), columns[fits].std(0)
         scaled = [(columns[rows] - center) / np.where(scale > 0, scale, np.inf) for rows in (fits, scores)]
-        return model(scaled[0], self.y[fits], scaled[1])
+        return family(scaled[0], self.y[fits], scaled[1], only)
 
     def _row(self, name: str, reached: float, predicted: np.ndarray) -> dict[str, Any]:
         return {
@@ -175,11 +179,11 @@ class Quality:
         """Heads, best first, by the validation SRCC of a ridge on each alone."""
         heads = self.X["heads"].reshape(len(self.y), -1, self.width)
 
-        def alone(fits: np.ndarray, y: np.ndarray, scores: np.ndarray) -> np.ndarray:
-            return Ridge(alpha=0.1 * len(fits)).fit(fits, y).predict(scores)
+        def alone(fits: np.ndarray, y: np.ndarray, scores: np.ndarray, _only: int | None) -> list[np.ndarray]:
+            return [Ridge(alpha=0.1 * len(fits)).fit(fits, y).predict(scores)]
 
         reached = [
-            self._srcc(self._predicted(heads[:, h], alone, self.train, self.chooses), self.chooses)
+            self._srcc(self._predicted(heads[:, h], alone, self.train, self.chooses)[0], self.chooses)
             for h in range(heads.shape[1])
         ]
         return np.argsort(-np.array(reached), kind="stable")
@@ -191,48 +195,42 @@ class Quality:
         return [heads[:, np.sort(self.ranking[:k])].reshape(len(self.y), -1) for k in counts]
 
 
-def linear() -> dict[str, Model]:
-    """Ridge at each strength, in its dual form."""
-
-    def at(strength: float) -> Model:
-        def predict(fits: np.ndarray, y: np.ndarray, scores: np.ndarray) -> np.ndarray:
-            model = KernelRidge(alpha=strength * fits.shape[1], kernel="linear").fit(fits, y - y.mean())
-            return model.predict(scores) + y.mean()
-
-        return predict
-
-    return {f"{strength:g}": at(float(strength)) for strength in STRENGTHS[1:] * 10}
+def linear(fits: np.ndarray, y: np.ndarray, scores: np.ndarray, only: int | None = None) -> list[np.ndarray]:
+    """Predictions of ridge at each strength, or at one of them, in its dual form."""
+    kernel, cross = (rows @ fits.T / fits.shape[1] for rows in (fits, scores))
+    return _solved(kernel, cross, y, LINEAR if only is None else LINEAR[only : only + 1])
 
 
-def radial() -> dict[str, Model]:
-    """Kernel ridge with a radial kernel at each width and strength."""
-
-    def at(scale: float, strength: float) -> Model:
-        def predict(fits: np.ndarray, y: np.ndarray, scores: np.ndarray) -> np.ndarray:
-            gamma = scale / (2 * fits.shape[1])
-            kernels = [
-                np.exp(-gamma * euclidean_distances(rows, fits, squared=True)) for rows in (fits, scores)
-            ]
-            model = KernelRidge(alpha=strength, kernel="precomputed").fit(kernels[0], y - y.mean())
-            return model.predict(kernels[1]) + y.mean()
-
-        return predict
-
-    return {f"{s:g}, {a:g}": at(s, float(a)) for s in SCALES for a in STRENGTHS[1:5]}
+def radial(fits: np.ndarray, y: np.ndarray, scores: np.ndarray, only: int | None = None) -> list[np.ndarray]:
+    """Predictions of kernel ridge with a radial kernel at each width and strength, or at one of these."""
+    near, far = (
+        euclidean_distances(rows, fits, squared=True) / (2 * fits.shape[1]) for rows in (fits, scores)
+    )
+    found = []
+    for number, scale in enumerate(SCALES):
+        strengths = RADIAL
+        if only is not None:
+            strengths = RADIAL[only % len(RADIAL) :][:1] if only // len(RADIAL) == number else ()
+        if len(strengths):
+            found += _solved(np.exp(-scale * near), np.exp(-scale * far), y, strengths)
+    return found
 
 
-def perceptron() -> dict[str, Model]:
-    """A hidden layer of 128 units, stopped early, at each weight decay."""
+def _solved(
+    kernel: np.ndarray, cross: np.ndarray, y: np.ndarray, strengths: Sequence[float]
+) -> list[np.ndarray]:
+    """Kernel ridge of y less its mean, at each strength."""
+    models = (KernelRidge(alpha=strength, kernel="precomputed") for strength in strengths)
+    return [model.fit(kernel, y - y.mean()).predict(cross) + y.mean() for model in models]
 
-    def at(decay: float) -> Model:
-        def predict(fits: np.ndarray, y: np.ndarray, scores: np.ndarray) -> np.ndarray:
-            options: dict[str, Any] = {"early_stopping": True, "max_iter": 100, "random_state": 0}
-            model = MLPRegressor((128,), alpha=decay, learning_rate_init=1e-3, **options)
-            return model.fit(fits, (y - y.mean()) / y.std()).predict(scores) * y.std() + y.mean()
 
-        return predict
-
-    return {f"{decay:g}": at(decay) for decay in (1.0, 10.0)}
+def perceptron(
+    fits: np.ndarray, y: np.ndarray, scores: np.ndarray, _only: int | None = None
+) -> list[np.ndarray]:
+    """Predictions of an MLP with a hidden layer of 128 units, stopped early."""
+    options: dict[str, Any] = {"early_stopping": True, "max_iter": 60, "random_state": 0}
+    model = MLPRegressor(hidden_layer_sizes=(128,), alpha=10.0, learning_rate_init=1e-3, **options)
+    return [model.fit(fits, (y - y.mean()) / y.std()).predict(scores) * y.std() + y.mean()]
 
 
 def prompted(text: Any, epochs: int, seed: int) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class Settings:
 
 def variants(random_state: int = 0) -> dict[str, Any]:
     """What is compared, by name."""
-    options = {"random_state": random_state}
+    options: dict[str, Any] = {"random_state": random_state}
     probes = {
         "probe": UniversalFakeDetect(**options),
         "probe, code": UniversalFakeDetect("code", **options),

@@ -87,7 +87,7 @@ class SemanticRemoval(PartedDetector):
         if given.ndim != 2 or given.shape[1] != X.shape[1]:
             raise InputError(
                 f"texts must be (m, {X.shape[1]}), embeddings of the text tower that belongs to the images' encoder; "
-                f"given {np.shape(self.texts)}"
+                f"given {given.shape}"
             )
         _, sizes, right = np.linalg.svd(given, full_matrices=False)
         return right[sizes > 1e-9 * max(float(sizes[0]), np.finfo(float).tiny)][: X.shape[1] - 1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import inspect
 import time
 from collections.abc import Mapping, Sequence
@@ -248,7 +250,9 @@ class _Peak(contextlib.AbstractContextManager):
     mib = float("nan")
 
     def __enter__(self) -> _Peak:
-        with contextlib.suppress(OSError):
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)  # what earlier fits freed would hide what this one takes
             Path("/proc/self/clear_refs").write_text("5")  # resets the high-water mark
         self._before = _status("VmRSS")
         return self

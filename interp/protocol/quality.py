@@ -49,9 +49,9 @@ def quality_agreement(opinions: ArrayLike, predicted: ArrayLike) -> Agreement:
     if not (np.isfinite(y).all() and np.isfinite(x).all()):
         raise InputError("opinions and predictions must be finite; drop rows without an opinion or a score")
     if np.ptp(y) == 0 or np.ptp(x) == 0:
-        return Agreement(*[float("nan")] * 4)
-    found = [float(measure(y, x)[0]) for measure in (spearmanr, pearsonr, kendalltau)]
-    return Agreement(*found, _fitted(y, x))
+        return Agreement(np.nan, np.nan, np.nan, np.nan)
+    srcc, plcc, krcc = (float(measure(y, x)[0]) for measure in (spearmanr, pearsonr, kendalltau))
+    return Agreement(srcc, plcc, krcc, _fitted(y, x))
 
 
 def repeated_splits_interval(

@@ -75,7 +75,7 @@ def test_the_table_has_gains_costs_and_a_reason_for_each_blank(compared):
     measured = table[table["reason"] == ""]
     assert measured["mean_ood_auc"].notna().all() and (measured["trainable"] > 0).all()
     assert (measured[["fit_seconds", "score_seconds"]] > 0).all().all()
-    assert table.loc["rine", "trainable"] > 1000
+    assert table.loc["rine", "trainable"] > 500
     gain = table.loc["mean", "mean_ood_auc"] - table.loc["embedding", "mean_ood_auc"]
     assert table.loc["mean", "delta_to_embedding"] == pytest.approx(gain)
     np.testing.assert_allclose(measured["laundered_auc"], measured["mean_ood_auc"])  # "laundered" by nothing
