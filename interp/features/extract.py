@@ -104,7 +104,9 @@ def extract(
             if engine == "ray":
                 from interp.features.ray_engine import record_with_ray
 
-                recorded = record_with_ray(encoder, dataset, todo, batch_size, workers, timeout, bar)
+                recorded = record_with_ray(
+                    encoder, dataset, todo, batch_size, workers, timeout, bar, store_dtype
+                )
             else:
                 recorded = record_shards(encoder, dataset, todo, batch_size, processes, timeout, bar)
             with bar, closing(recorded):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import os
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,8 @@ from interp.encoders.encoder import Encoder
 from interp.errors import InputError
 from interp.features.checks import bytes_per_image
 from interp.features.loading import PixelDataset, pixel_batches
-from interp.features.recording import RecordedShard, batches_of, joined, record_batch
+from interp.features.recording import SMALL, RecordedShard, batches_of, joined, record_batch
+from interp.features.shards import to_storage
 
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """A cluster that is started here reports to nobody, and keeps to itself what Ray mends by itself."""
@@ -39,6 +39,7 @@ def record_with_ray(
     workers: int | None,
     timeout: float,
     bar: tqdm,
+    dtype: str = "float16",
 ) -> Generator[RecordedShard]:
     """Record shards as `record_shards` does, on a Ray cluster, and hand them over in their order.
 
@@ -61,6 +62,7 @@ def record_with_ray(
         workers: decoding actors; by default one for each core that encoding leaves.
         timeout: seconds that decoding one image may take.
         bar: told of every shard.
+        dtype: of the store; arrays travel in it.
 
     Raises:
         InputError: Ray is not installed, or there would be no decoding actor.
@@ -70,7 +72,7 @@ def record_with_ray(
             f"engine 'ray' decodes in actors and got workers={workers}; give 1 or more, or leave it out"
         )
     longest = max(map(len, shards.values()))
-    block = longest * (dataset.blank.nbytes + bytes_per_image(encoder, "float32"))
+    block = longest * (dataset.blank.nbytes + bytes_per_image(encoder, dtype))
     with _cluster() as ray:
         room = share_out(ray.cluster_resources(), workers, torch.get_num_threads(), on_gpu=_on_gpu(encoder))
         window = AHEAD * block * (room.decoders + room.encoders)
@@ -83,7 +85,13 @@ def record_with_ray(
                 dataset.random_state,
             )
             decoding = (options, batch_size, timeout)
-            encoding = (ray.put(_to_ship(encoder)), room.gpus > 0, torch.get_num_threads(), batch_size)
+            encoding = (
+                ray.put(encoder.for_processes()),
+                room.gpus > 0,
+                torch.get_num_threads(),
+                batch_size,
+                dtype,
+            )
             blocks = (
                 ray.data.from_arrow([_named(dataset, rows) for rows in shards.values()])
                 .map_batches(
@@ -138,14 +146,13 @@ class _Decoding:
 class _Encoding:
     """Actor that turns the pixels of a shard into what the encoder's heads wrote."""
 
-    def __init__(self, encoder: Any, gpu: bool, threads: int, batch_size: int):
+    def __init__(self, encoder: Any, gpu: bool, threads: int, batch_size: int, dtype: str):
         import ray  # pyright: ignore[reportMissingImports]
 
         torch.set_num_threads(threads)
         self._encoder: Encoder = ray.get(encoder)
-        self._encoder.device = torch.device("cuda" if gpu else "cpu")
-        self._encoder.model.to(self._encoder.device)
-        self._batch_size = batch_size
+        self._encoder.to("cuda" if gpu else "cpu")
+        self._batch_size, self._dtype = batch_size, dtype
 
     def __call__(self, block: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         pixels = block.pop(PIXELS)
@@ -153,7 +160,7 @@ class _Encoding:
             record_batch(self._encoder, torch.tensor(pixels[rows.start : rows.stop]), self._batch_size)
             for rows in batches_of(range(len(pixels)), self._batch_size)
         ]
-        return {**block, **joined(records)}
+        return {**block, **_for_the_way(joined(records), self._dtype)}
 
 
 @dataclass(frozen=True)
@@ -200,15 +207,13 @@ def _on_gpu(encoder: Encoder) -> bool:
     return encoder.device.type == "cuda" or not torch.cuda.is_available()
 
 
-def _to_ship(encoder: Encoder) -> Encoder:
-    """A copy for the actors: on the processor, without the float32 model that checks need or compiled code."""
-    shipped = copy.copy(encoder)
-    vars(shipped).update(_reload=None, _compiled=None)
-    if encoder.device.type != "cpu":
-        shipped = copy.deepcopy(shipped)
-        shipped.model.to("cpu")
-        shipped.device = torch.device("cpu")
-    return shipped
+def _for_the_way(arrays: Mapping[str, np.ndarray], dtype: str) -> dict[str, np.ndarray]:
+    """Arrays in the precision of the store; one that overflows it stays as it is, for the writer to refuse."""
+    found = dict(arrays)
+    for name in SMALL:
+        with suppress(InputError):
+            found[name] = to_storage(arrays[name], dtype, name)
+    return found
 
 
 def _named(dataset: PixelDataset, rows: range) -> Any:

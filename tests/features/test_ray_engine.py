@@ -24,7 +24,8 @@ from interp.encoders.encoder import Encoder
 from interp.errors import InputError
 from interp.features.extract import extract
 from interp.features.lock import LOCK, only_writer
-from interp.features.ray_engine import share_out
+from interp.features.ray_engine import _for_the_way, share_out
+from interp.features.shards import to_storage
 from interp.features.store import FeatureStore
 from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
@@ -195,6 +196,26 @@ def test_what_is_missing_or_wrong_is_said(tmp_path, monkeypatch):
         extract(images, tiny(), tmp_path / "store", engine="ray", workers=0, progress=False)
     with pytest.raises(InputError, match="did you mean 'ray'"):
         extract(images, tiny(), tmp_path / "store", engine="rya", progress=False)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_arrays_travel_as_they_are_stored_but_for_those_that_the_writer_refuses(dtype):
+    fits, overflows = np.float32([[1 / 3, 70.0]]), np.float32([[1.0, 7e4]])
+    arrays = {"head_values": fits, "mlp_values": overflows, "first": -fits, "embedding": fits}
+    found = _for_the_way(arrays, dtype)
+    assert {name: str(array.dtype) for name, array in found.items()} == {
+        "head_values": dtype,
+        "mlp_values": "float32",
+        "first": dtype,
+        "embedding": "float32",
+    }
+    for name in ("head_values", "first"):
+        np.testing.assert_array_equal(
+            to_storage(found[name], dtype, name), to_storage(arrays[name], dtype, name)
+        )
+    if dtype == "float16":
+        with pytest.raises(InputError, match="mlp_values reach 7e"):
+            to_storage(found["mlp_values"], dtype, "mlp_values")
 
 
 @given(
