@@ -59,7 +59,9 @@ def look(manifest: Path, out: Path, workers: int) -> None:
     from interp.features.extract import extract
     from interp.images.image_set import ImageSet
 
-    extract(ImageSet.open(manifest), load_encoder("embedded"), out, engine="ray", workers=workers, progress=False)
+    extract(
+        ImageSet.open(manifest), load_encoder("embedded"), out, engine="ray", workers=workers, progress=False
+    )
 
 
 def peaks(process: int, seen: dict[str, float]) -> None:
