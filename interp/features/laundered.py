@@ -172,12 +172,12 @@ def named_specs(
     >>> [f"{name}: {chain}, {seed}" for name, (chain, seed) in named_specs(["jpeg:50"], "blur:0-3", 2).items()]
     ['clean: None, 0', 'jpeg:50: jpeg:50, 0', 'copy 1: blur:0-3, 1', 'copy 2: blur:0-3, 2']
     """
-    pairs = specs.items() if isinstance(specs, Mapping) else [(str(spec), spec) for spec in specs]
-    given: list[tuple[str, Any]] = list(pairs)
+    pairs: Any = specs.items() if isinstance(specs, Mapping) else ((spec, spec) for spec in specs)
+    given = {str(name): spec for name, spec in pairs}
     if n_copies < 1:
         raise InputError(f"n_copies is the number of laundered copies, 1 or more; given {n_copies}")
     found: dict[str, tuple[Laundering | None, int]] = {CLEAN: (None, random_state)}
-    for name, spec in given:
+    for name, spec in given.items():
         launder = as_laundering(spec)
         if launder is not None:
             found[name] = (launder, random_state)
