@@ -19,6 +19,7 @@ from interp.cli import (
     placebos,
     reproduction,
     training,
+    tuning,
 )
 from interp.errors import InputError
 
@@ -32,6 +33,7 @@ COMMANDS = (
     detectors.evaluate,
     detectors.run,
     training.train,
+    tuning.tune,
     detectors.score,
     explaining.explain,
     explaining.words,

@@ -87,9 +87,14 @@ def score(
     workers: int | None = None,
 ) -> int:
     """Score images with a saved detector."""
+    from interp.detectors.image_scores import is_image_detector, score_by_images
+    from interp.images.image_set import ImageSet
     from interp.main_job import score_images
 
-    table = score_images(paths, detector, encoder=encoder, device=device, workers=workers)
+    if is_image_detector(detector):
+        table = score_by_images(ImageSet.from_paths(paths), detector, device=device, workers=workers)
+    else:
+        table = score_images(paths, detector, encoder=encoder, device=device, workers=workers)
     print(table.to_string(float_format="%.3f", na_rep=""))
     if out:
         table.to_csv(out)

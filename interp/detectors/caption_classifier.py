@@ -64,7 +64,7 @@ class CaptionClassifier(nn.Module):
         elif tune == "lora":
             _add_low_rank(self.clip, rank, random_state)
         if checkpointing:
-            self.clip.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            _keep_no_activations(self.clip)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(n, K) logits of grey levels (n, 3, H, W), uint8."""
@@ -108,9 +108,16 @@ def contrastive_loss(logits: Tensor, target: Tensor) -> Tensor:
     return (functional.cross_entropy(similar, same) + functional.cross_entropy(similar.T, same)) / 2
 
 
+def _keep_no_activations(model: Any) -> None:
+    if hasattr(model, "activation_checkpointing_enable"):  # its name in newer versions of transformers
+        model.activation_checkpointing_enable()
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+
 def _add_low_rank(model: Any, rank: int, random_state: int) -> None:
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig, inject_adapter_in_model  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             "tune='lora' needs peft, which is not installed: pip install 'interp[finetune]'"

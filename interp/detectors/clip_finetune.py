@@ -5,6 +5,7 @@ Moskowitz, Gaona and Peterson 2024, arXiv 2404.08788. No code is public.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
 from collections.abc import Sequence
@@ -45,7 +46,7 @@ class ClipFinetune(ImageDetector):
     published rule says fake. Give a name for `clip`, so that the detector can be cloned and saved.
 
     Args:
-        clip: hub id, folder or "embedded"; or a `WholeClip`, which is tuned in place.
+        clip: hub id, folder or "embedded"; or a `WholeClip`, which is copied.
         tune: "all", "image" (its tower and projection) or "lora" (needs `peft`).
         loss: "captions": cross-entropy over the sources' captions; "contrastive": CLIP's symmetric loss, equal captions
             in a batch counting as positives.
@@ -154,7 +155,7 @@ class ClipFinetune(ImageDetector):
         self.costs_ = training.run(steps, batch_at, loss)
 
     def _make(self) -> CaptionClassifier:
-        base = load_whole_clip(self.clip) if isinstance(self.clip, str) else self.clip
+        base = load_whole_clip(self.clip) if isinstance(self.clip, str) else copy.deepcopy(self.clip)
         weights = base.weights
         if getattr(self, "network_", None) is None and getattr(self, "base_", weights) != weights:
             raise InputError(f"{base.name} has other weights than the CLIP that this detector was tuned from")

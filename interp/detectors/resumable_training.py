@@ -244,7 +244,7 @@ def batch_rows(seed: int, step: int, rows: int, batch_size: int) -> torch.Tensor
 
 def _accelerator(device: str | None) -> Any:
     try:
-        from accelerate import Accelerator
+        from accelerate import Accelerator  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             "training a network needs accelerate, which is not installed: pip install 'interp[finetune]'"

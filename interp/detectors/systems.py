@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from interp.detectors.clip_finetune import ClipFinetune
 from interp.detectors.component_removal import ComponentRemoval
 from interp.detectors.few_shot import FewShot
+from interp.detectors.lare import Lare
 from interp.detectors.linear import LinearDetector
 from interp.detectors.mixture_of_layers import MixtureOfLayers
 from interp.detectors.principal_scaling import PrincipalScaling
@@ -48,6 +50,12 @@ generator= it sees select rows, otherwise train rows alone. Parameters of these 
 (embeddings of the encoder's own text tower) and `random_state`.
 """
 
+IMAGE_SYSTEMS: dict[str, Callable[..., Any]] = {
+    "clip_finetune": lambda store, random_state=0: ClipFinetune(store.encoder, random_state=random_state),
+    "lare": lambda store, random_state=0: Lare(store.encoder, random_state=random_state),
+}
+"""Systems that look at images, which a store does not hold: made for `interp.features.pixels.StoreWithImages` alone."""
+
 
 def make_system(
     name: str, store: FeatureStore, *, texts: np.ndarray | None = None, random_state: int = 0
@@ -55,21 +63,25 @@ def make_system(
     """An unfitted system for the encoder that made a store.
 
     Args:
-        name: one of `SYSTEMS`.
+        name: one of `SYSTEMS` or `IMAGE_SYSTEMS`.
         store: whose encoder.
         texts: (m, P) text embeddings, for systems that need them.
         random_state: seed of all that it draws.
 
     Raises:
-        InputError: an unknown name, or one that needs texts and is given none.
+        InputError: an unknown name, one that needs texts and is given none, or one that needs images or maps and is
+            given a store without.
 
     >>> make_system("universal_fake_detetc", None)
     Traceback (most recent call last):
     interp.errors.InputError: unknown system 'universal_fake_detetc'; did you mean 'universal_fake_detect'? Known: ...
     """
-    if name not in SYSTEMS:
-        raise unknown_name("system", name, SYSTEMS)
-    asked = inspect.signature(SYSTEMS[name]).parameters
+    known_systems = SYSTEMS | IMAGE_SYSTEMS
+    if name not in known_systems:
+        raise unknown_name("system", name, known_systems)
+    if name in IMAGE_SYSTEMS:
+        _refuse_without_images(name, store)
+    asked = inspect.signature(known_systems[name]).parameters
     if "texts" in asked and asked["texts"].default is inspect.Parameter.empty and texts is None:
         raise InputError(
             f"{name} needs texts=, embeddings of the text tower that belongs to {store.key['encoder']['name']}; an "
@@ -81,12 +93,23 @@ def make_system(
     }
     if "texts" in asked and asked["texts"].default is inspect.Parameter.empty:
         given["texts"] = texts
-    return SYSTEMS[name](**given)
+    return known_systems[name](**given)
 
 
 def features_of(system: Any) -> str:
     """Which of `FeatureStore.features` a system reads."""
     return getattr(system, "features", "embedding")
+
+
+def _refuse_without_images(name: str, store: Any) -> None:
+    missing = "images" if getattr(store, "images", None) is None else ""
+    if not missing and name == "lare" and store.maps is None:
+        missing = "maps of latent reconstruction error"
+    if missing:
+        raise InputError(
+            f"{name} needs {missing}, which a feature store does not hold; give an interp.features.pixels."
+            f"StoreWithImages, or run `python -m experiments.{name} --help`"
+        )
 
 
 def _any(parameters: Any) -> bool:

@@ -64,9 +64,10 @@ def load_whole_clip(name: str | Path, *, revision: str | None = None) -> WholeCl
             f"{location} is a {config.model_type!r} model, without the text tower of a CLIP, so it cannot be tuned "
             "with captions; give a whole CLIP ('embedded' is one), or train another system on its features"
         )
+    kind: Any = transformers.CLIPModel
     try:
         with quiet():
-            model, report = transformers.CLIPModel.from_pretrained(
+            model, report = kind.from_pretrained(
                 location, revision=revision, dtype=torch.float32, output_loading_info=True
             )
             tokenizer = transformers.AutoTokenizer.from_pretrained(location, revision=revision)

@@ -113,6 +113,11 @@ def test_wrong_names_and_missing_texts_say_what_to_do():
         InputError, match="an encoder without one, such as a ViT or DeiT, cannot have this system"
     ):
         make_system("text_null_space", STORE)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="clip_finetune needs images, which a feature store does not hold"):
+        make_system("clip_finetune", STORE)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="lare needs maps of latent reconstruction error"):
+        seen = SimpleNamespace(**vars(STORE), images=(), maps=None, encoder="embedded")
+        make_system("lare", seen)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="unknown method 'head_sum'; did you mean 'heads_sum'"):
         ComponentRemoval("head_sum").fit(EMBEDDING, Y)
     with pytest.raises(InputError, match="chooses on select rows"):
