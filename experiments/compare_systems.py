@@ -5,6 +5,9 @@ r"""Compared with what? Published detection systems over one protocol, on one en
         --spec resize:0.5 --copies "blur:0-3@0.5+jpeg:30-100@0.5" --out LAUNDERED                        # optional
     python -m experiments.compare_systems STORE --launderings LAUNDERED --out runs/systems
 
+With --images manifest.csv --encoder E, and --where as the store has it, systems that look at images join:
+clip_finetune, and with --pipeline P (a latent diffusion model) lare. Without them these rows say so.
+
 Each generator with enough images trains, the next one in order of names selects, all others test; photographs and
 prompts are dealt anew for every seed. Every cell (system and split) is kept; the same command goes on where it was
 cut off, and goes on too when systems are added. Writes systems.csv, .tex and .html, cells.csv and costs.csv.
@@ -21,12 +24,15 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from interp import FeatureStore, InputError, Protocol
-from interp.detectors.systems import SYSTEMS, make_system
+from interp import FeatureStore, ImageSet, InputError, Protocol
+from interp.detectors.lare_maps import LatentError, load_pipeline
+from interp.detectors.map_store import extract_maps
+from interp.detectors.systems import IMAGE_SYSTEMS, SYSTEMS, make_system
 from interp.evaluation.system_comparison import SystemComparison, compare_systems
 from interp.explain.phrases import phrases
 from interp.explain.text_encoder import load_text_encoder
 from interp.features.laundered import open_launder_stores
+from interp.features.pixels import StoreWithImages
 
 TITLE = "Mechanics, not replication: systems trained on stored features of {encoder}, {images} images"
 
@@ -42,7 +48,7 @@ class Settings:
     """A feature store with labels, generators and groups."""
     out: Path = Path("runs/systems")
     """Folder of tables and finished cells."""
-    systems: tuple[str, ...] = tuple(SYSTEMS)
+    systems: tuple[str, ...] = (*SYSTEMS, *IMAGE_SYSTEMS)
     """Names of systems; the plain detector, embedding, is always among them."""
     text: str | None = None
     """Hub id or folder of the encoder's own text tower, or "embedded"; systems that need texts say so without it."""
@@ -50,6 +56,16 @@ class Settings:
     """What `interp launder` wrote of the same images: its laundered stores are scored too."""
     augment: bool = False
     """Fit on its copies beside the clean images."""
+    images: Path | None = None
+    """The manifest or folder that the store was extracted from, for systems that look at images."""
+    where: tuple[str, ...] = ()
+    """Conditions on the images, as the store has them."""
+    encoder: str = "embedded"
+    """Hub id or folder of what these systems tune."""
+    pipeline: Path | None = None
+    """A latent diffusion pipeline, for lare; folder or hub id."""
+    side: int = 256
+    """Edge in pixels at which it looks."""
     seeds: int = 3
     """Dealings of photographs and prompts into three parts."""
     min_train: int = 200
@@ -62,11 +78,13 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Fit what is missing, write the tables, print the first."""
-    store = FeatureStore(settings.store)
+    store = with_images(FeatureStore(settings.store), settings, "clean")
     protocol = rotated(store, settings.seeds, settings.min_train, settings.random_state)
     texts = contents(settings.text)
     systems = made(settings.systems, store, texts, settings.random_state)
     laundered, copies = opened(settings.launderings)
+    laundered = {name: with_images(one, settings, name) for name, one in laundered.items()}
+    copies = [with_images(one, settings, f"copy-{i}") for i, one in enumerate(copies)]
     found = compare_systems(
         store,
         protocol,
@@ -80,6 +98,20 @@ def main(settings: Settings) -> None:
     title = TITLE.format(encoder=store.key["encoder"]["name"], images=len(store))
     write(found, settings.out, title)
     print(title, shown(found.table()).to_string(), sep="\n\n")
+
+
+def with_images(store: FeatureStore, settings: Settings, name: str) -> FeatureStore:
+    """A store with its images at hand, and with their maps of latent reconstruction error, where settings give them."""
+    if settings.images is None:
+        return store
+    images = ImageSet.open(settings.images, where=settings.where)
+    seen = StoreWithImages(store.folder, images, settings.encoder)
+    if settings.pipeline is not None:
+        error = LatentError(load_pipeline(settings.pipeline), side=settings.side)
+        seen.maps = extract_maps(
+            images, error, settings.out / "maps" / name.replace("/", "-"), **seen.path
+        ).maps
+    return seen
 
 
 def rotated(store: FeatureStore, seeds: int, min_train: int, random_state: int) -> Protocol:

@@ -84,7 +84,7 @@ def main(settings: Settings) -> None:
         return
     images = ImageSet.open(settings.images, where=settings.where)
     store = StoreWithImages(settings.store, images, settings.encoder)
-    store.maps = extract_maps(images, error, settings.out / "maps", equalize=store.key["equalize"]).maps
+    store.maps = extract_maps(images, error, settings.out / "maps", **store.path).maps
     protocol = rotated(store, settings.seeds, settings.min_train, settings.random_state)
     found = compare_systems(store, protocol, variants(settings), folder=settings.out / "cells")
     title = TITLE.format(encoder=settings.encoder, images=len(store))

@@ -17,7 +17,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ import tyro
 from torch import Tensor, nn
 
 from experiments.embedded_data import read_photographs
+from interp.detectors.lare_maps import import_diffusers
 from interp.detectors.resumable_training import ResumableTraining, batch_rows
 from interp.images.seeds import derive_seed
 
@@ -40,20 +41,22 @@ class Settings:
     """Folder with train-*.parquet."""
     out: Path = Path("runs/ldm")
     """Folder of checkpoints and of the finished pipeline."""
-    target: str = "epsilon"
-    """What the UNet predicts: epsilon or v_prediction."""
+    target: Literal["epsilon", "v_prediction"] = "epsilon"
+    """What the UNet predicts."""
     minutes: float = 8
     """Minutes of this call."""
-    autoencoder_steps: int = 6000
+    autoencoder_steps: int = 3000
     """Steps of the autoencoder."""
-    unet_steps: int = 20000
+    unet_steps: int = 6000
     """Steps of the UNet."""
     batch_size: int = 64
     """Images of a step."""
+    autoencoder_width: int = 16
+    """Channels of the autoencoder's first level; twice as many below."""
     width: int = 64
     """Channels of the UNet's first level; twice as many in its second and third."""
-    precision: str = "bfloat16"
-    """float32 or bfloat16, of the passes."""
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the passes; bfloat16 is faster on a GPU, and on a CPU only on few."""
     device: str | None = None
     """cpu, cuda, mps; by default the best that there is."""
     seed: int = 0
@@ -95,16 +98,14 @@ class Denoising(nn.Module):
         return (answer.float() - wanted).square().mean((1, 2, 3))
 
 
-def autoencoder() -> Any:
+def autoencoder(width: int) -> Any:
     """64 × 64 × 3 to 16 × 16 × 4."""
-    from diffusers import AutoencoderKL
-
-    return AutoencoderKL(
+    return import_diffusers().AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(32, 64, 64),
+        block_out_channels=(width, 2 * width, 2 * width),
         layers_per_block=1,
-        norm_num_groups=16,
+        norm_num_groups=8,
         latent_channels=4,
         sample_size=64,
     )
@@ -112,9 +113,7 @@ def autoencoder() -> Any:
 
 def denoiser(width: int) -> Any:
     """A UNet on 16 × 16 × 4 with attention at 8 and 4."""
-    from diffusers import UNet2DModel
-
-    return UNet2DModel(
+    return import_diffusers().UNet2DModel(
         sample_size=16,
         in_channels=4,
         out_channels=4,
@@ -129,39 +128,37 @@ def denoiser(width: int) -> Any:
 
 def main(settings: Settings) -> None:
     """Train for so many minutes; exit with 0 when all is done."""
-    from diffusers import DDPMScheduler, LDMPipeline
-
+    diffusers = import_diffusers()
     end = time.monotonic() + 60 * settings.minutes
     settings.out.mkdir(parents=True, exist_ok=True)
     shards = sorted(settings.data.glob("train-*.parquet"))
     pixels = read_photographs(shards, settings.out / "train.npy").pixels
     torch.manual_seed(settings.seed)
-    vae, unet = autoencoder(), denoiser(settings.width)
-    scheduler = DDPMScheduler(
-        prediction_type=settings.target, beta_schedule="scaled_linear", beta_start=0.00085
-    )
-    first = training(Autoencoding(vae), 3e-4, settings, "autoencoder")
+    vae, unet = autoencoder(settings.autoencoder_width), denoiser(settings.width)
+    betas = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}  # Stable Diffusion's
+    scheduler = diffusers.DDPMScheduler(prediction_type=settings.target, **betas)
+    first = training(Autoencoding(vae), settings, "autoencoder", ("autoencoder_width",))
     if not go_on(first, pixels, settings.autoencoder_steps, settings, end):
         sys.exit(1)
     vae.register_to_config(scaling_factor=1 / spread(vae, pixels, first.device))
-    second = training(Denoising(vae, unet, scheduler), 3e-4, settings, "unet")
+    second = training(Denoising(vae, unet, scheduler), settings, "unet", ("width", "target"))
     if not go_on(second, pixels, settings.unet_steps, settings, end, times=True):
         sys.exit(1)
-    pipeline = LDMPipeline(vqvae=vae.cpu(), unet=unet.cpu(), scheduler=scheduler)
+    pipeline = diffusers.LDMPipeline(vqvae=vae.cpu(), unet=unet.cpu(), scheduler=scheduler)
     pipeline.save_pretrained(settings.out / "pipeline")
     print(f"trained; the pipeline lies in {settings.out / 'pipeline'}")
 
 
-def training(network: nn.Module, rate: float, settings: Settings, name: str) -> ResumableTraining:
+def training(network: nn.Module, settings: Settings, name: str, own: tuple[str, ...]) -> ResumableTraining:
     """One part of the model, AdamW with a constant rate, gradient norm 1."""
     learning = [p for p in network.parameters() if p.requires_grad]
     return ResumableTraining(
         network,
-        torch.optim.AdamW(learning, lr=rate, weight_decay=0.01),
+        torch.optim.AdamW(learning, lr=3e-4, weight_decay=0.01),
         precision=settings.precision,
         device=settings.device,
         folder=settings.out / name,
-        settings={n: getattr(settings, n) for n in ("target", "batch_size", "width", "precision", "seed")},
+        settings={n: getattr(settings, n) for n in ("batch_size", "precision", "seed", *own)},
         every=200,
         random_state=settings.seed,
     )
@@ -203,7 +200,7 @@ def go_on(
 @torch.inference_mode()
 def spread(vae: Any, pixels: np.ndarray, device: torch.device) -> float:
     """Standard deviation of the latents of the first 1,000 photographs."""
-    images = torch.from_numpy(pixels[:1000]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = torch.from_numpy(np.array(pixels[:1000])).permute(0, 3, 1, 2).float() / 127.5 - 1
     return float(
         torch.cat([vae.encode(some.to(device)).latent_dist.mean for some in images.split(100)]).std()
     )

@@ -50,8 +50,7 @@ def tune(
     if system == "lare":
         error = LatentError(load_pipeline(pipeline), side=side, device=device or "cpu")
         key = image_key(seen.key["equalize"], pipeline, error)
-        made = extract_maps(opened, error, out / "maps", equalize=seen.key["equalize"], workers=workers)
-        seen.maps = made.maps
+        seen.maps = extract_maps(opened, error, out / "maps", **seen.path, workers=workers).maps
     kind = ClipFinetune if system == "clip_finetune" else Lare
     detector = kind(
         encoder,

@@ -36,6 +36,7 @@ class ImageDetector(PartedDetector):
     """
 
     LEARNT: ClassVar[tuple[str, ...]] = ()
+    features = "pixels"
     network_: nn.Module
     costs_: Costs
     device: str | None

@@ -55,7 +55,7 @@ def score_by_images(
         InputError: no such detector, or its diffusion model is another one now.
     """
     detector, key = load_image_detector(folder, device)
-    model = detector.clip if isinstance(detector, ClipFinetune) else detector.encoder
+    model = str(detector.clip if isinstance(detector, ClipFinetune) else detector.encoder)
     looked = PixelStore.decode(
         images, Preprocessing.of(locate(model)[0]), equalize=key["equalize"], workers=workers
     )

@@ -77,8 +77,7 @@ class LatentError:
                 f"{side}"
             )
         self.device, self.dtype = torch.device(device), dtype
-        self.vae = vae.eval().requires_grad_(False).to(self.device, dtype)
-        self.unet = unet.eval().requires_grad_(False).to(self.device, dtype)
+        self.vae, self.unet = self._ready(vae), self._ready(unet)
         self.text = _prompt(pipeline, self.unet, prompt)
         self.step, self.draws, self.side, self.prompt = step, draws, side, prompt
         self.random_state = random_state
@@ -134,6 +133,11 @@ class LatentError:
             "dtype": str(self.dtype).removeprefix("torch."),
             "random_state": self.random_state,
         }
+
+    def _ready(self, network: Any) -> Any:
+        ready = network.eval().requires_grad_(False).to(self.device)
+        parameter = next(ready.parameters(), None)
+        return ready if parameter is None or parameter.dtype == self.dtype else ready.to(self.dtype)
 
     def _encoded(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and deviation of the latents of images in −1…1, before scaling."""

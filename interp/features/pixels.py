@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -111,6 +112,16 @@ class StoreWithImages(FeatureStore):
         self.preprocessing = Preprocessing.of(locate(encoder)[0]) if named else encoder.preprocessing
         self._decoded: PixelStore | None = None
 
+    @property
+    def path(self) -> dict[str, Any]:
+        """What happens to every image first, as `extract` takes it: equalisation, laundering and its seed."""
+        laundering = self.key.get("laundering", "none")
+        return {
+            "equalize": self.key["equalize"],
+            "launder": None if laundering == "none" else laundering,
+            "random_state": self.key.get("laundering_seed", 0),
+        }
+
     def features(self, kind: str) -> np.ndarray:
         """As `FeatureStore.features`, and also "pixels" (n, 3, H, W) uint8 and "pixels_and_maps" (n,) structured."""
         if kind == "pixels":
@@ -123,14 +134,8 @@ class StoreWithImages(FeatureStore):
 
     def _pixels(self) -> PixelStore:
         if self._decoded is None:
-            laundering = self.key.get("laundering", "none")
             self._decoded = PixelStore.decode(
-                self.images,
-                self.preprocessing,
-                equalize=self.key["equalize"],
-                launder=None if laundering == "none" else laundering,
-                random_state=self.key.get("laundering_seed", 0),
-                workers=self.workers,
+                self.images, self.preprocessing, **self.path, workers=self.workers
             )
         return self._decoded
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from torch.nn import functional
+from whole_clips import save_small_clip
 
 from interp.detectors.caption_classifier import contrastive_loss
 from interp.detectors.clip_finetune import ClipFinetune
@@ -33,21 +34,7 @@ X[GENERATOR == "b", 2] += 60
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory) -> Path:
-    """A small whole CLIP with random weights, as a folder."""
-    import transformers
-
-    torch.manual_seed(0)
-    tokenizer = load_whole_clip("embedded").tokenizer
-    shape = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = {**shape, "vocab_size": len(tokenizer), "eos_token_id": tokenizer.eos_token_id}
-    config = transformers.CLIPConfig(
-        text_config=text, vision_config={**shape, "image_size": 32, "patch_size": 16}, projection_dim=12
-    )
-    path = tmp_path_factory.mktemp("clip") / "small"
-    transformers.CLIPModel(config).save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    transformers.CLIPImageProcessor(size=32, crop_size=32).save_pretrained(path)
-    return path
+    return save_small_clip(tmp_path_factory.mktemp("clip") / "small")
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from latent_pipelines import small_pipeline
 from PIL import Image
 from torch import nn
 
@@ -49,26 +50,6 @@ class StubUnet(nn.Module):
 def stub(target: str = "epsilon", **more) -> SimpleNamespace:
     scheduler = diffusers.DDIMScheduler(prediction_type=target)
     return SimpleNamespace(**({"vae": StubVae(), "unet": StubUnet(), "scheduler": scheduler} | more))
-
-
-def small_pipeline(target: str = "epsilon"):
-    torch.manual_seed(0)
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
-    vae = diffusers.AutoencoderKL(**blocks, block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4)
-    unet = diffusers.UNet2DModel(
-        sample_size=8,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=1,
-        block_out_channels=(8, 8),
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
-        norm_num_groups=4,
-        attention_head_dim=4,
-    )
-    return diffusers.LDMPipeline(
-        vqvae=vae, unet=unet, scheduler=diffusers.DDIMScheduler(prediction_type=target)
-    )
 
 
 @pytest.mark.parametrize("target", ["epsilon", "v_prediction"])
