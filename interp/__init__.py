@@ -36,6 +36,7 @@ _HOME = {
     "Decomposition": "interp.encoders.readout",
     "FeatureStore": "interp.features.store",
     "extract": "interp.features.extract",
+    "StoreWithImages": "interp.features.pixels",
     "launder_stores": "interp.features.laundered",
     "Protocol": "interp.protocol.splits",
     "rank_heads": "interp.analysis.ranking",

@@ -33,6 +33,7 @@ from interp.explain.in_words import describe_removed as describe_removed
 from interp.explain.text_encoder import load_text_encoder as load_text_encoder
 from interp.features.extract import extract as extract
 from interp.features.laundered import launder_stores as launder_stores
+from interp.features.pixels import StoreWithImages as StoreWithImages
 from interp.features.store import FeatureStore as FeatureStore
 from interp.images.check import check_images as check_images
 from interp.images.decode import read_image as read_image
@@ -77,6 +78,7 @@ __all__ = [
     "Placebo",
     "Preprocessing",
     "Protocol",
+    "StoreWithImages",
     "__version__",
     "ablate",
     "audit_images",
