@@ -233,7 +233,7 @@ def batch_rows(seed: int, step: int, rows: int, batch_size: int) -> torch.Tensor
     """Rows (b,) of one step: each epoch is a new order of all rows, and its last batch may be smaller.
 
     >>> [batch_rows(0, step, 5, 2).tolist() for step in range(3)]
-    [[0, 1], [4, 3], [2]]
+    [[2, 3], [0, 1], [4]]
     """
     per_epoch = -(-rows // batch_size)
     epoch, place = divmod(step, per_epoch)

@@ -24,6 +24,9 @@ from interp.errors import InputError
 from interp.features.pixels import PixelStore
 from interp.images.simulated import draw_simulated_set
 
+pytest.importorskip("accelerate")
+pytest.importorskip("peft")
+
 rng = np.random.default_rng(0)
 Y = np.arange(48) % 2
 GENERATOR = np.where(Y == 0, "real", np.resize(["a", "a", "b", "b"], 48))
@@ -122,9 +125,6 @@ import os, signal, sys
 import numpy as np
 from interp.detectors import resumable_training
 from interp.detectors.clip_finetune import ClipFinetune
-
-pytest.importorskip("accelerate")
-pytest.importorskip("peft")
 
 data = np.load(sys.argv[1])
 take = resumable_training.ResumableTraining._take_step
