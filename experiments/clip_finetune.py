@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,8 +25,8 @@ import tyro
 
 from experiments.compare_systems import TITLE, rotated, shown, write
 from interp import ImageSet, LinearDetector, Protocol
-from interp.detectors.clip_finetune import ClipFinetune
-from interp.detectors.whole_clip import WholeClip, load_whole_clip
+from interp.detectors.clip_finetune import RATES, ClipFinetune
+from interp.detectors.whole_clip import load_whole_clip
 from interp.evaluation.system_comparison import compare_systems
 from interp.features.pixels import StoreWithImages
 from interp.protocol.metrics import auc
@@ -51,6 +52,8 @@ class Settings:
     """Passes over the train rows."""
     batch_size: int = 32
     """Images of a step."""
+    rate: float | None = None
+    """Peak learning rate; by default that of each way of tuning, chosen for large encoders."""
     precision: str = "float32"
     """float32, bfloat16 or float16, of the pass."""
     checkpointing: bool = False
@@ -95,7 +98,7 @@ def main(settings: Settings) -> None:
 
 def tuned(settings: Settings, **options: Any) -> ClipFinetune:
     """A detector with the settings' training."""
-    names = ("epochs", "batch_size", "precision", "checkpointing", "device", "random_state")
+    names = ("epochs", "batch_size", "rate", "precision", "checkpointing", "device", "random_state")
     return ClipFinetune(settings.clip, **({n: getattr(settings, n) for n in names} | options))
 
 
@@ -110,6 +113,7 @@ def variants(settings: Settings) -> dict[str, Any]:
             settings, real="a photograph taken by a camera", template="a fake made by {}"
         ),
         "whole, names alone": tuned(settings, real="real", template="{}"),
+        "whole, rate × 10": tuned(settings, rate=10 * (settings.rate or RATES["all"])),
         "image tower": tuned(settings, tune="image"),
         "lora": tuned(settings, tune="lora"),
     }
@@ -184,18 +188,20 @@ def costs(settings: Settings) -> pd.DataFrame:
 
 def one_cost(settings: Settings, tune: str) -> pd.Series:
     """Four steps on random images."""
-    made = tuned(settings, tune=tune, epochs=1).set_params(clip=large())
     y = np.arange(4 * settings.batch_size) % 2
     pixels = np.random.default_rng(0).integers(0, 256, (len(y), 3, 224, 224), dtype=np.uint8)
-    spent = made.fit(pixels, y, generator=np.where(y == 0, "real", "g")).costs_
+    with tempfile.TemporaryDirectory(prefix="interp-large-") as folder:
+        save_large(Path(folder))
+        made = tuned(settings, tune=tune, epochs=1).set_params(clip=folder)
+        spent = made.fit(pixels, y, generator=np.where(y == 0, "real", "g")).costs_
     return pd.Series([spent.seconds_per_1000, spent.peak_mib, spent.device, spent.trainable])
 
 
-def large() -> WholeClip:
+def save_large(folder: Path) -> None:
     """A CLIP of the size of OpenAI's ViT-L/14, with random weights and the embedded CLIP's tokenizer."""
-    from transformers import CLIPConfig, CLIPModel
+    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-    small = load_whole_clip("embedded")
+    tokenizer = load_whole_clip("embedded").tokenizer
     text = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
     vision = {
         "hidden_size": 1024,
@@ -203,12 +209,13 @@ def large() -> WholeClip:
         "num_hidden_layers": 24,
         "num_attention_heads": 16,
     }
-    text |= {"vocab_size": 49408, "eos_token_id": small.tokenizer.eos_token_id}
+    text |= {"vocab_size": 49408, "eos_token_id": tokenizer.eos_token_id}
     torch.manual_seed(0)
     model = CLIPModel(
         CLIPConfig(text_config=text, vision_config=vision | {"patch_size": 14}, projection_dim=768)
     )
-    return WholeClip(model, small.tokenizer, type(small.preprocessing).clip(224), "ViT-L/14-sized, random")
+    for part in (model, tokenizer, CLIPImageProcessorPil()):
+        part.save_pretrained(folder)
 
 
 if __name__ == "__main__":

@@ -144,7 +144,7 @@ def made(names: Sequence[str], store: FeatureStore, texts: np.ndarray | None, se
         try:
             found[name] = make_system(name, store, texts=texts, random_state=seed)
         except InputError as error:
-            if name not in SYSTEMS:
+            if name not in SYSTEMS | IMAGE_SYSTEMS:
                 raise
             found[name] = error
     return found

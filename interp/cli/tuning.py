@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import OmitArgPrefixes, Positional, UseAppendAction, arg
 
@@ -22,6 +22,7 @@ def tune(
     pipeline: Annotated[str, arg(help="latent diffusion pipeline: folder or hub id, for lare")] = "",
     side: Annotated[int, arg(help="edge in pixels at which the diffusion model looks, for lare")] = 256,
     epochs: Annotated[int, arg(help="passes over the train rows")] = 5,
+    rate: Annotated[float | None, arg(help="peak learning rate; by default the system's own")] = None,
     precision: Literal["float32", "bfloat16", "float16"] = "float32",
     device: str | None = None,
     workers: int | None = None,
@@ -52,15 +53,10 @@ def tune(
         key = image_key(seen.key["equalize"], pipeline, error)
         seen.maps = extract_maps(opened, error, out / "maps", **seen.path, workers=workers).maps
     kind = ClipFinetune if system == "clip_finetune" else Lare
-    detector = kind(
-        encoder,
-        tune=tunes,
-        epochs=epochs,
-        precision=precision,
-        device=device,
-        folder=str(out / "training"),
-        random_state=parts.random_state,
-    )
+    options: dict[str, Any] = {"tune": tunes, "epochs": epochs, "precision": precision, "device": device}
+    options |= {"folder": str(out / "training"), "random_state": parts.random_state}
+    options |= {} if rate is None else {"rate": rate}
+    detector = kind(encoder, **options)
     rows = np.union1d(split.train, split.select)
     fake = (seen.rows["label"] == "fake").to_numpy().astype(int)
     generator = seen.rows["generator"].to_numpy().astype(str)

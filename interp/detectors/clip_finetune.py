@@ -145,7 +145,7 @@ class ClipFinetune(ImageDetector):
         self.network_ = self._make()
         target = torch.from_numpy(pd.Index(self.sources_).get_indexer(names).copy())
         steps = self.epochs * -(-len(names) // self.batch_size)
-        training = self._training(steps, train)
+        training = self._training(steps, train, target)
 
         def batch_at(step: int) -> tuple[torch.Tensor, ...]:
             rows = batch_rows(self.random_state, step, len(target), self.batch_size)
@@ -164,7 +164,7 @@ class ClipFinetune(ImageDetector):
             base, self.captions_, self.tune, self.rank, self.checkpointing, self.random_state
         )
 
-    def _training(self, steps: int, train: Rows) -> ResumableTraining:
+    def _training(self, steps: int, train: Rows, target: torch.Tensor) -> ResumableTraining:
         parameters = [p for p in self.network_.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": self.weight_decay},
@@ -181,8 +181,9 @@ class ClipFinetune(ImageDetector):
 
         own = ("clip", "device", "folder", "checkpoint_every")
         settings = {name: value for name, value in self.get_params().items() if name not in own}
-        images = hashlib.sha256(np.ascontiguousarray(train.X).data).hexdigest()
-        settings |= {"rate": rate, "base": self.base_, "sources": self.sources_, "images": images}
+        images = hashlib.sha256(np.ascontiguousarray(train.X).data)
+        images.update(target.numpy().tobytes())
+        settings |= {"rate": rate, "base": self.base_, "sources": self.sources_, "images": images.hexdigest()}
         return ResumableTraining(
             self.network_,
             optimizer,

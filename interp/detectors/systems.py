@@ -108,7 +108,7 @@ def _refuse_without_images(name: str, store: Any) -> None:
     if missing:
         raise InputError(
             f"{name} needs {missing}, which a feature store does not hold; give an interp.features.pixels."
-            f"StoreWithImages, or run `python -m experiments.{name} --help`"
+            f"StoreWithImages, or train it by `interp tune` (in numbers: `python -m experiments.{name} --help`)"
         )
 
 
