@@ -112,12 +112,13 @@ def _loaded(source: str) -> Any:
             f"the autoencoder {source!r} {what} needs diffusers, which is not installed: "
             f"pip install 'interp[diffusion]', or give a folder that holds {' and '.join(FILES)}"
         ) from None
+    library: Any = diffusers
     problem = ""
     for where in ({}, {"subfolder": "vae"}):
         try:
-            kind = diffusers.AutoencoderKL.load_config(source, **where).get("_class_name")
+            kind = library.AutoencoderKL.load_config(source, **where).get("_class_name")
             if kind in _KINDS:
-                return getattr(diffusers, kind).from_pretrained(source, **where).eval().requires_grad_(False)
+                return getattr(library, kind).from_pretrained(source, **where).eval().requires_grad_(False)
             problem = problem or f"it holds a {kind}, not one of {', '.join(_KINDS)}"
         except (OSError, ValueError) as error:
             problem = problem or str(error).strip().split("\n")[0].rstrip(".")
