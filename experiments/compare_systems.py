@@ -154,27 +154,30 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     """The table for people: transfer with its interval, the worst generator, the paired gain, costs."""
     kept = pd.DataFrame(index=table.index)
     kept["transfer [95 %]"] = interval(table, "mean_ood_auc", "low", "high", "{:.3f}")
-    kept["in distribution"] = table["mean_id_auc"].map("{:.3f}".format, na_action="ignore")
-    worst = table["worst_auc"].map("{:.3f} ".format, na_action="ignore")
-    kept["worst"] = worst + table["worst_generator"]
+    kept["in distribution"] = written(table["mean_id_auc"], "{:.3f}")
+    kept["worst"] = written(table["worst_auc"], "{:.3f} ") + table["worst_generator"].fillna("").astype(str)
     kept["gain over embedding"] = interval(table, "delta_to_embedding", "delta_low", "delta_high", "{:+.3f}")
-    kept["p (Holm)"] = table["p_holm"].map("{:.3f}".format, na_action="ignore")
+    kept["p (Holm)"] = written(table["p_holm"], "{:.3f}")
     if "laundered_auc" in table:
         kept["laundered"] = interval(table, "laundered_auc", "laundered_low", "laundered_high", "{:.3f}")
-    kept["fit s"] = table["fit_seconds"].map("{:.2f}".format, na_action="ignore")
-    kept["fit MiB"] = table["fit_mib"].map("{:.0f}".format, na_action="ignore")
-    kept["trainable"] = table["trainable"].map("{:,.0f}".format, na_action="ignore")
-    kept.loc[table["reason"] != "", "transfer [95 %]"] = "none: " + table["reason"]
-    return kept.fillna("")
+    kept["fit s"] = written(table["fit_seconds"], "{:.2f}")
+    kept["fit MiB"] = written(table["fit_mib"], "{:.0f}")
+    kept["trainable"] = written(table["trainable"], "{:,.0f}")
+    without = table["reason"].fillna("") != ""
+    kept.loc[without, "transfer [95 %]"] = "none: " + table.loc[without, "reason"]
+    return kept
+
+
+def written(column: pd.Series, how: str) -> pd.Series:
+    """Numbers as text; a missing one is empty."""
+    return pd.Series(["" if np.isnan(value) else how.format(value) for value in column], index=column.index)
 
 
 def interval(table: pd.DataFrame, middle: str, low: str, high: str, how: str) -> pd.Series:
     """`0.712 [0.690, 0.735]`, or the number alone where it has no interval."""
-    written = []
-    for value, a, b in table[[middle, low, high]].itertuples(index=False):
-        ends = "" if np.isnan(a) else f" [{how.format(a)}, {how.format(b)}]"
-        written.append("" if np.isnan(value) else how.format(value) + ends)
-    return pd.Series(written, index=table.index)
+    both = zip(written(table[low], how), written(table[high], how), strict=True)
+    ends = [f" [{a}, {b}]" if a else "" for a, b in both]
+    return written(table[middle], how) + pd.Series(ends, index=table.index)
 
 
 def write(found: SystemComparison, out: Path, title: str) -> None:

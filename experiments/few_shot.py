@@ -153,6 +153,7 @@ def figure(drawn: pd.DataFrame) -> Figure:
         long, x="N", y="auc", hue="train", style="train", markers=True, dashes=False, errorbar="sd", ax=axes
     )
     axes.set(xscale="log", xlabel="pairs to train on", ylabel="mean AUC on unseen generators")
+    sns.move_legend(axes, "center left", bbox_to_anchor=(1, 0.5), frameon=False)
     axes.axhline(0.5, color="0.6", linewidth=0.8)
     return made
 
