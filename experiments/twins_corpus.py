@@ -1,7 +1,7 @@
 """Twins of the photographs of a corpus: what transfers from mechanism to mechanism, and from there to generators.
 
-    python experiments/twins_corpus.py ../shared/corpus --autoencoder ../shared/models/taef2 \
-        --encoder ../shared/models/deit-tiny --out runs/twins
+    python experiments/twins_corpus.py CORPUS --autoencoder AUTOENCODER \
+        --encoder ENCODER --out runs/twins
 
 Each photograph and its twins are dealt to one part. In turn each mechanism tests detectors that were trained on the
 others but one, which makes the choices; then detectors trained on mechanisms are tested on the corpus' generators.
