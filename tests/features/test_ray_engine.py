@@ -32,7 +32,7 @@ from interp.images.image_set import ImageSet
 from interp.images.preprocess import Preprocessing
 
 CRASH, HANG, KILL = 41, 43, 47
-"""Widths of images at which the decoder crashes or never ends, or that end the actor that asked for it, once."""
+"""Widths of images at which the decoder crashes or never ends, or that end the actor that asked for it, once; never `here`."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,14 @@ class Dangerous(Equalize):
     """An equalisation that some images are too much for; every process has `flags` to itself to leave a mark in."""
 
     flags: str = ""
+    here: int = 0
 
     def apply(self, image: Image.Image) -> Image.Image:
         if image.width == CRASH:
             os.kill(os.getpid(), signal.SIGKILL)
         if image.width == HANG:
             time.sleep(60)
-        if image.width == KILL and first_time(self.flags, "decoding"):
+        if image.width == KILL and os.getppid() != self.here and first_time(self.flags, "decoding"):
             os.kill(os.getppid(), signal.SIGKILL)
         return super().apply(image)
 
@@ -126,7 +127,7 @@ def test_killed_actors_cost_nothing(cluster, tmp_path):
     options: dict = {"batch_size": 4, "shard_size": 4, "workers": 1, "progress": False}
     local = extract(images, tiny(), tmp_path / "local", equalize=Equalize(side=40), **options)
     deadly = Deadly(**vars(Preprocessing.clip(32)), flags=str(flags), here=os.getpid())
-    dangerous = Dangerous(side=40, flags=str(flags))
+    dangerous = Dangerous(side=40, flags=str(flags), here=os.getpid())
     store = extract(images, tiny(deadly), tmp_path / "ray", engine="ray", equalize=dangerous, **options)
     assert sorted(path.name for path in flags.iterdir()) == ["decoding", "encoding"]
     assert store.usable.all() and local.usable.all()
