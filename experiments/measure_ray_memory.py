@@ -3,8 +3,8 @@
     python experiments/measure_ray_memory.py --images 10000 100000
 
 Draws 1,000 images of 12 × 12 pixels, gives them as many names as asked for, and looks at them with the
-embedded encoder on a cluster that is started on this machine. Prints a table and writes ray_memory.csv into --out. Reads /proc
-and /dev/shm, so let nothing else use much shared memory meanwhile.
+embedded encoder on a cluster that is started on this machine. Prints a table and writes ray_memory.csv into --out.
+Reads /proc and /dev/shm, so let nothing else use much shared memory meanwhile.
 """
 
 from __future__ import annotations

@@ -54,6 +54,8 @@ class Settings:
     """Conditions on the manifest, such as role=test; may be given several times."""
     vae: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
     """Autoencoders whose round trips are added to the grid: a folder or a hub id."""
+    also: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = ()
+    """Other launderings that are added to the grid, such as crop:0.5+vae:FOLDER."""
     n_copies: int = 4
     """Laundered copies of every image to train on."""
     min_train: int = 200
@@ -72,7 +74,7 @@ class Settings:
 
 def main(settings: Settings) -> None:
     """Extract, measure, write, and print what was found."""
-    launderings = [*GRID, *(f"vae:{name}" for name in settings.vae)]
+    launderings = [*GRID, *(f"vae:{name}" for name in settings.vae), *settings.also]
     stores = launder_stores(
         ImageSet.open(settings.images, where=settings.where),
         load_encoder(settings.encoder),

@@ -68,7 +68,7 @@ _HOME = {
     "head_atlas": "interp.report.atlas_heads",
     "write_atlas": "interp.report.atlas",
     "run": "interp.main_job",
-    "score_images": "interp.main_job",
+    "score_images": "interp.detectors.scoring",
     "reproduce": "interp.reproduction",
 }
 

@@ -10,6 +10,7 @@ from interp.detectors.detector import Detector as Detector
 from interp.detectors.detector import load_detector as load_detector
 from interp.detectors.linear import LinearDetector as LinearDetector
 from interp.detectors.released import load_released_head as load_released_head
+from interp.detectors.scoring import score_images as score_images
 from interp.detectors.systems import make_system as make_system
 from interp.encoders.encoder import Encoder as Encoder
 from interp.encoders.families import Family as Family
@@ -44,7 +45,6 @@ from interp.images.preprocess import Preprocessing as Preprocessing
 from interp.images.simulated import draw_simulated_set as draw_simulated_set
 from interp.images.twins import make_twins as make_twins
 from interp.main_job import run as run
-from interp.main_job import score_images as score_images
 from interp.protocol.splits import Protocol as Protocol
 from interp.report.atlas import write_atlas as write_atlas
 from interp.report.atlas_heads import head_atlas as head_atlas

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from interp.errors import InputError, unknown_name
 if TYPE_CHECKING:
     from interp.analysis.ranking import HeadRanking
     from interp.encoders.encoder import Encoder
+    from interp.evaluation.placebos import Placebo
     from interp.features.store import FeatureStore
     from interp.images.image_set import ImageSet
     from interp.protocol.splits import Protocol
@@ -39,6 +39,7 @@ def run(
     head_removal: bool = False,
     shortcut_removal: bool = False,
     audit: bool = True,
+    placebos: bool = True,
     nulls: int = 50,
     resamples: int = 1000,
     jobs: int | None = None,
@@ -64,6 +65,8 @@ def run(
         shortcut_removal: measure the pixels of every image, look for properties that only the train rows' fakes have,
             name them, and add an arm that erases them.
         audit: ask first whether the files alone, without their pixels, tell the label; the report begins with it.
+        placebos: ask every detector about photographs alone, as they are and altered, and mark what that explains; it
+            looks at every photograph twice more. Not asked of views.
         nulls: draws of each null.
         resamples: joint resamples for the intervals over images.
         jobs: processes; by default one for each core.
@@ -89,6 +92,7 @@ def run(
     if shortcut_removal:
         measure_statistics(opened, store, workers=extraction.get("workers"), progress=progress)
     alarm = container_alarm(opened, store.key["equalize"], n_jobs=jobs, progress=progress) if audit else ""
+    asked = placebos_of(opened, looking, store, out, progress=progress, **extraction) if placebos else []
     parts = {"train": train, "select": select, "test": test, "min_train": min_train, "seeds": seeds}
     chosen = make_protocol(store, protocol, random_state=random_state, **parts)
     return evaluate_store(
@@ -105,8 +109,27 @@ def run(
         shortcut_removal=shortcut_removal,
         encoder_location=location,
         container=alarm,
+        placebos=asked,
         progress=progress,
     )
+
+
+def placebos_of(
+    images: ImageSet, encoder: Encoder, store: FeatureStore, out: str | Path, **extraction: Any
+) -> list[Placebo]:
+    """The placebos that `run` asks: photographs of a store, altered, in stores below `out`; none for views.
+
+    Args:
+        images: the store's.
+        encoder: who made the store.
+        store: of the run.
+        out: folder of the run.
+        extraction: further arguments of `extract`.
+    """
+    from interp.evaluation.placebo_kinds import usual_placebos
+
+    options = {name: value for name, value in extraction.items() if name not in ("launder", "random_state")}
+    return [] if store.views > 1 else usual_placebos(images, encoder, store, Path(out) / "altered", **options)
 
 
 def make_protocol(
@@ -178,6 +201,7 @@ def evaluate_store(
     pool: str = "mean",
     encoder_location: str = "",
     container: str = "",
+    placebos: Sequence[Placebo] = (),
     progress: bool = True,
 ) -> RunResult:
     """Rank heads, fit every arm and its nulls on a store, and write tables, figures, detectors and words.
@@ -189,11 +213,13 @@ def evaluate_store(
         aggregates, head_removal, nulls, resamples, jobs, random_state, pool: as in `run`.
         shortcut_removal: as in `run`; the store's images have been measured by `measure_statistics`.
         encoder_location: where the encoder was loaded from, so that `interp score` finds it again.
+        placebos: what to ask every detector and head about photographs alone.
         container: what `interp.evaluation.audit.container_alarm` said of the images' files.
         progress: show bars.
     """
     from interp.evaluation.arms import default_arms, head_removal_arm, shortcut_removal_arm
     from interp.evaluation.harm import harm_by_split
+    from interp.evaluation.placebos import head_placebos, placebo_panel
     from interp.evaluation.shortcuts import shortcuts_by_split
     from interp.evaluation.transfer import evaluate_transfer
     from interp.report.results import RunResult, write_results
@@ -216,56 +242,14 @@ def evaluate_store(
     options = {"n_jobs": jobs, "random_state": random_state, "progress": progress}
     harm = harm_by_split(store, protocol, **options)
     shortcuts = shortcuts_by_split(store, protocol, **options) if shortcut_removal else None
-    result = RunResult(store, protocol, ranking, transfer, harm, shortcuts, container)
+    panel = of_heads = None
+    if placebos:
+        drawn = {"n_resamples": resamples, "random_state": random_state, "progress": progress}
+        panel = placebo_panel(store, protocol, arms, placebos, n_jobs=jobs, **drawn)
+        of_heads = head_placebos(store, protocol, placebos, **drawn)
+    result = RunResult(store, protocol, ranking, transfer, harm, shortcuts, container, panel, of_heads)
     write_results(result, arms, Path(out), encoder_location=encoder_location)
     return result
-
-
-def score_images(
-    paths: Sequence[str | Path],
-    detector: str | Path,
-    *,
-    encoder: str | Path | Encoder | None = None,
-    device: str | None = None,
-    workers: int | None = None,
-) -> pd.DataFrame:
-    """Score images without labels by a saved detector, along the very path its training images took.
-
-    Args:
-        paths: images or folders.
-        detector: folder of a saved detector, or of a run (then the arm its report recommends).
-        encoder: where its encoder is, if not where it was.
-
-    Returns:
-        A row for each image: score (log-odds), verdict, error.
-    """
-    from interp.detectors.detector import load_detector
-    from interp.encoders.loading import load_encoder
-    from interp.features.extract import extract
-    from interp.images.equalize import Equalize
-    from interp.images.image_set import ImageSet
-    from interp.images.views import Views
-
-    folder = Path(detector)
-    if (folder / "summary.json").exists():
-        recommended = json.loads((folder / "summary.json").read_text())["recommended"]
-        folder = folder / "detectors" / recommended
-    loaded = load_detector(folder)
-    images = ImageSet.from_paths(paths)
-    if encoder is None or isinstance(encoder, str | Path):
-        location = encoder or loaded.notes.get("encoder_location") or loaded.key["encoder"]["name"]
-        encoder = load_encoder(location, device=device, dtype=loaded.key["encoder"]["dtype"])
-    with tempfile.TemporaryDirectory(prefix="interp-score-") as temporary:
-        store = extract(
-            images,
-            encoder,
-            temporary,
-            equalize=Equalize.parse(loaded.key["equalize"]),
-            views=Views.parse(loaded.key.get("views", "none")),
-            workers=workers,
-            store_dtype=loaded.key["dtype"],
-        )
-        return loaded.score(store)
 
 
 def describe(path: str | Path) -> str:

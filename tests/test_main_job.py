@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from sklearn.metrics import roc_auc_score
 
 from interp.encoders.loading import load_encoder
 from interp.errors import InputError
+from interp.evaluation.placebo_kinds import ALTERATIONS
 from interp.images.image_set import ImageSet
 from interp.images.simulated import draw_simulated_set
 from interp.main_job import describe, evaluate_store, make_protocol, run
@@ -59,6 +61,35 @@ def test_tables_figures_and_words_are_there(small_run):
     record = json.loads((small_run.folder / "run.json").read_text())
     assert record["store"]["encoder"]["weights"] == small_run.result.store.key["encoder"]["weights"]
     assert len(record["splits"]) == 2
+
+
+def test_a_run_asks_every_detector_and_head_about_photographs_alone(small_run):
+    result, folder = small_run.result, small_run.folder
+    panel = pd.read_csv(folder / "tables" / "placebos.csv")
+    asked = [(arm, name) for name in ALTERATIONS for arm in result.summary.index]
+    assert list(zip(panel["arm"], panel["placebo"], strict=True)) == asked
+    heads = pd.read_csv(folder / "tables" / "placebos_of_heads.csv")
+    assert len(heads) == len(ALTERATIONS) * result.store.layout.layers * result.store.layout.heads
+    report, page = (folder / "report.md").read_text(), (folder / "index.html").read_text()
+    for arm, mark in result.marks.items():
+        assert f"- placebos, {arm}: {mark or 'silent'}\n" in report
+        assert mark in page and json.loads((folder / "summary.json").read_text())["placebos"][arm] == mark
+    assert (folder / "altered").is_dir() and (folder / "figures" / "placebos.png").exists()
+
+
+def test_a_gain_that_a_placebo_could_explain_is_neither_claimed_nor_recommended(small_run):
+    summary = small_run.result.summary.copy()
+    gain = {"delta_to_embedding": 0.2, "delta_low": 0.15, "delta_high": 0.25, "p_holm": 0.001}
+    summary.loc["all_heads", list(gain)] = list(gain.values())
+    panel = small_run.result.placebos.assign(auc=0.5, gap=0.0, explained=False)
+    shown = SimpleNamespace(summary=summary, nulls=small_run.result.transfer.nulls.iloc[:0])
+    silent = replace(small_run.result, transfer=shown, placebos=panel)
+    assert silent.recommended == "all_heads" and "a gain; nothing was chosen" in silent.claims["all_heads"]
+    panel.loc[panel["arm"] == "all_heads", ["auc", "gap", "explained"]] = 0.7, 0.2, True
+    loud = replace(small_run.result, transfer=shown, placebos=panel)
+    assert loud.recommended == "embedding" and "a placebo could explain" in loud.claims["all_heads"]
+    panel.loc[panel["arm"] == "embedding", ["auc", "gap", "explained"]] = 0.75, 0.25, True
+    assert replace(small_run.result, transfer=shown, placebos=panel).recommended == "all_heads"
 
 
 def test_a_planted_cast_is_named_and_erased_by_a_run(tmp_path):

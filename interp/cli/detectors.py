@@ -13,8 +13,10 @@ from interp.cli.options import (
     Looking,
     Parts,
     extract_store,
+    looking_encoder,
     open_images,
     report_unreadable,
+    speed_options,
 )
 
 
@@ -62,18 +64,24 @@ def run(
     parts: OmitArgPrefixes[Parts] = Parts(),
     judging: OmitArgPrefixes[Judging] = Judging(),
     audit: Annotated[bool, arg(help="first ask whether the files alone tell the label")] = True,
+    placebos: Annotated[
+        bool, arg(help="ask every detector about photographs alone, and mark what that explains")
+    ] = True,
 ) -> int:
     """The whole path in one folder: audit, extract, rank, select, remove, retrain, measure transfer, report."""
     from interp.evaluation.audit import container_alarm
-    from interp.main_job import evaluate_store, make_protocol
+    from interp.main_job import evaluate_store, make_protocol, placebos_of
 
     store = extract_store(images, out / "store", looking, statistics=judging.shortcut_removal)
     protocol = make_protocol(store, **vars(parts))
-    alarm = (
-        container_alarm(open_images(images, looking), looking.equalize, n_jobs=judging.jobs) if audit else ""
-    )
+    opened = open_images(images, looking)
+    alarm = container_alarm(opened, looking.equalize, n_jobs=judging.jobs) if audit else ""
+    asked = []
+    if placebos:
+        options = {**speed_options(looking), "store_dtype": looking.store_dtype}
+        asked = placebos_of(opened, looking_encoder(looking), store, out, **options)
     options = {**vars(judging), "random_state": parts.random_state, "encoder_location": looking.encoder}
-    result = evaluate_store(store, protocol, out, container=alarm, **options)
+    result = evaluate_store(store, protocol, out, container=alarm, placebos=asked, **options)
     print(result.words)
     return report_unreadable(store)
 
@@ -88,8 +96,8 @@ def score(
 ) -> int:
     """Score images with a saved detector."""
     from interp.detectors.image_scores import is_image_detector, score_by_images
+    from interp.detectors.scoring import score_images
     from interp.images.image_set import ImageSet
-    from interp.main_job import score_images
 
     if is_image_detector(detector):
         table = score_by_images(ImageSet.from_paths(paths), detector, device=device, workers=workers)

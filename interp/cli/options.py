@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import UseAppendAction
 
 if TYPE_CHECKING:
+    from interp.encoders.encoder import Encoder
     from interp.features.store import FeatureStore
     from interp.images.image_set import ImageSet
 
@@ -101,9 +102,20 @@ def open_images(images: Path, looking: Looking) -> ImageSet:
     )
 
 
+def looking_encoder(looking: Looking) -> Encoder:
+    """The encoder that the command line named."""
+    from interp.encoders.loading import load_encoder
+
+    return load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype, fast=looking.fast)
+
+
+def speed_options(looking: Looking) -> dict[str, Any]:
+    """How images are read and passed on, which decides nothing of what is found."""
+    return {"batch_size": looking.batch_size, "workers": looking.workers, "engine": looking.engine}
+
+
 def extract_store(images: Path, out: Path, looking: Looking, *, statistics: bool = False) -> FeatureStore:
     """Extract what the command line named; with statistics, measure every image's pixels too."""
-    from interp.encoders.loading import load_encoder
     from interp.features.extract import extract, refuse_folder
     from interp.features.statistics import measure_statistics
     from interp.images.equalize import Equalize
@@ -111,16 +123,9 @@ def extract_store(images: Path, out: Path, looking: Looking, *, statistics: bool
     chosen = open_images(images, looking)
     equalize = Equalize.parse(looking.equalize)
     refuse_folder(out)
-    encoder = load_encoder(looking.encoder, device=looking.device, dtype=looking.dtype, fast=looking.fast)
-    options = {
-        "launder": looking.launder,
-        "views": looking.views,
-        "batch_size": looking.batch_size,
-        "workers": looking.workers,
-        "store_dtype": looking.store_dtype,
-        "engine": looking.engine,
-    }
-    store = extract(chosen, encoder, out, equalize=equalize, **options)
+    options = {"launder": looking.launder, "views": looking.views, "store_dtype": looking.store_dtype}
+    options |= speed_options(looking)
+    store = extract(chosen, looking_encoder(looking), out, equalize=equalize, **options)
     if statistics:
         measure_statistics(chosen, store, workers=looking.workers)
     return store

@@ -36,7 +36,7 @@ def placebos(
     from interp.encoders.loading import load_encoder
     from interp.evaluation.arms import default_arms
     from interp.evaluation.placebo_arms import placebo_erasure_arm
-    from interp.evaluation.placebo_kinds import ALTERATIONS, altered_photographs, by_score, divided, nearness
+    from interp.evaluation.placebo_kinds import by_score, divided, nearness, usual_placebos
     from interp.evaluation.placebos import head_placebos, placebo_marks, placebo_panel
     from interp.explain.text_encoder import load_text_encoder
     from interp.features.store import FeatureStore
@@ -51,10 +51,7 @@ def placebos(
     if words:
         text = load_text_encoder(encoder)
         asked += [by_score(phrase, opened, nearness(opened, text, phrase)) for phrase in words]
-    looking = load_encoder(encoder)
-    for name, spec in ALTERATIONS.items():
-        folder = out / "altered" / spec.replace(":", "-")
-        asked.append(altered_photographs(chosen, looking, opened, folder, name, spec, workers=workers))
+    asked += usual_placebos(chosen, load_encoder(encoder), opened, out / "altered", workers=workers)
     arms = default_arms(opened, n_nulls=0)
     if erase:
         arms += [placebo_erasure_arm(opened, asked), placebo_erasure_arm(opened, asked, "heads")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -10,28 +12,38 @@ from interp.evaluation.summary import BASELINE
 LEVEL = 0.05
 
 
-def claims(summary: pd.DataFrame, nulls: pd.DataFrame, *, warned: bool = False) -> dict[str, str]:
+def claims(
+    summary: pd.DataFrame,
+    nulls: pd.DataFrame,
+    *,
+    warned: bool = False,
+    doubts: Mapping[str, str] | None = None,
+) -> dict[str, str]:
     """One sentence for each arm but the baseline.
 
     Args:
         summary: what `summarise` gave.
         nulls: what `null_table` gave: arm, null, high.
         warned: files or resampling history could explain the result; then nothing is claimed.
+        doubts: by arm, the placebos that could explain its gain; see `interp.evaluation.placebos.placebo_doubts`.
     """
-    arms = [arm for arm in summary.index if arm != BASELINE]
-    return {arm: _sentence(arm, summary.loc[arm], nulls[nulls["arm"] == arm], warned) for arm in arms}
+    doubts, said = doubts or {}, {}
+    for arm in summary.index.drop(BASELINE, errors="ignore"):
+        own = nulls[nulls["arm"] == arm]
+        said[arm] = _sentence(arm, summary.loc[arm], own, warned, doubts.get(arm, ""))
+    return said
 
 
-def may_be_claimed(row: pd.Series, nulls: pd.DataFrame, *, warned: bool = False) -> bool:
+def may_be_claimed(row: pd.Series, nulls: pd.DataFrame, *, warned: bool = False, doubt: str = "") -> bool:
     """True for a gain whose interval over images is above 0 after Holm, and that exceeds 95 % of every null.
 
-    Never where files or resampling history could explain it.
+    Never where files, resampling history or a placebo (`doubt`) could explain it.
     """
     above_nulls = (row["delta_to_embedding"] > nulls["high"]).all()
-    return bool(not warned and row["delta_low"] > 0 and row["p_holm"] < LEVEL and above_nulls)
+    return bool(not warned and not doubt and row["delta_low"] > 0 and row["p_holm"] < LEVEL and above_nulls)
 
 
-def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame, warned: bool) -> str:
+def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame, warned: bool, doubt: str) -> str:
     gain = (
         f"{arm}: {row['delta_to_embedding']:+.3f} AUC to the plain embedding "
         f"[{row['delta_low']:+.3f}, {row['delta_high']:+.3f}]"
@@ -53,6 +65,8 @@ def _sentence(arm: str, row: pd.Series, nulls: pd.DataFrame, warned: bool) -> st
         )
     if warned:
         return f"{gain}: a gain that the warning above could explain; not to be claimed."
+    if doubt:
+        return f"{gain}: a gain that a placebo could explain, {doubt}; not to be claimed."
     what = "a gain above all its nulls" if len(nulls) else "a gain; nothing was chosen, so it has no null"
     return f"{gain}: {what}; {_elsewhere(row)}."
 

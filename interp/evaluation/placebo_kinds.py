@@ -44,7 +44,7 @@ def altered_photographs(
         store: the photographs as they are.
         out: folder of the altered store; one that is finished is opened.
         name: of the placebo.
-        laundering: such as "through:128"; see docs/laundering.md.
+        laundering: such as "through:128"; see docs/laundering.md. What the store's own images were put through follows.
         options: of `extract`, such as workers and progress.
 
     Raises:
@@ -58,9 +58,30 @@ def altered_photographs(
     if not keys:
         raise InputError(f"none of the photographs of {store.folder} is among the images given")
     photographs, equalize = ImageSet(images.table.loc[keys], images.root), store.key["equalize"]
+    before = store.key.get("laundering", "none")
+    laundering = laundering if before == "none" else f"{laundering}+{before}"
     return Placebo(
         name, altered=extract(photographs, encoder, out, equalize=equalize, launder=laundering, **options)
     )
+
+
+def usual_placebos(
+    images: ImageSet, encoder: Encoder, store: FeatureStore, out: str | Path, **options: Any
+) -> list[Placebo]:
+    """The placebos that need nothing but the photographs: each of `ALTERATIONS`.
+
+    Args:
+        images, encoder, store, options: as in `altered_photographs`.
+        out: folder of the altered stores; those that are finished are opened.
+
+    Raises:
+        InputError: as `altered_photographs`.
+    """
+    folders = {name: Path(out) / spec.replace(":", "-") for name, spec in ALTERATIONS.items()}
+    return [
+        altered_photographs(images, encoder, store, folders[name], name, spec, **options)
+        for name, spec in ALTERATIONS.items()
+    ]
 
 
 def divided(store: FeatureStore, name: str, one: str, other: str | None = None) -> Placebo:

@@ -170,6 +170,26 @@ def placebo_marks(panel: pd.DataFrame, who: str = "arm") -> dict[str, str]:
     return marks
 
 
+def placebo_doubts(panel: pd.DataFrame, baseline: str = "embedding") -> dict[str, str]:
+    """For each detector the placebos that could explain its gain over the baseline; detectors without any are left out.
+
+    A placebo can explain a gain where it explains the detector's own answers and lies further from one half than
+    with the baseline: a detector that follows a placebo no more than the baseline owes no gain to it.
+
+    >>> panel = pd.DataFrame({"arm": ["embedding", "all_heads", "best_layer"], "placebo": "through 128 px",
+    ...                       "auc": [0.6, 0.7, 0.57], "gap": [0.1, 0.2, 0.07], "explained": True})
+    >>> placebo_doubts(panel)
+    {'all_heads': 'through 128 px (AUC 0.70, plain 0.60)'}
+    """
+    plain = panel[panel["arm"] == baseline].set_index("placebo")
+    doubts: dict[str, list[str]] = {}
+    for row in panel[panel["explained"] & (panel["arm"] != baseline)].itertuples():
+        if row.gap > plain.loc[row.placebo, "gap"]:
+            said = f"{row.placebo} (AUC {row.auc:.2f}, plain {plain.loc[row.placebo, 'auc']:.2f})"
+            doubts.setdefault(str(row.arm), []).append(said)
+    return {arm: ", ".join(said) for arm, said in doubts.items()}
+
+
 class _Asked:
     """Placebos laid over a store's rows."""
 

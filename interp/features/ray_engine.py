@@ -43,11 +43,11 @@ def record_with_ray(
 ) -> Generator[RecordedShard]:
     """Record shards as `record_shards` does, on a Ray cluster, and hand them over in their order.
 
-    A shard is one block of Ray Data (`from_blocks` keeps it so, and asks no worker what is in it). It is decoded by one actor, in a guarded process of its own, and encoded by
-    another in batches of the same composition and with as many threads as here, so that a cluster of the same
-    processors gives the same bytes. Every actor loads the encoder once. Where a worker is killed, Ray does its
-    blocks again. Ray Data holds decoding and encoding back while `AHEAD` blocks for each actor wait, however many
-    images there are.
+    A shard is one block of Ray Data (`from_blocks` keeps it so, and asks no worker what is in it). It is
+    decoded by one actor, in a guarded process of its own, and encoded by another in batches of the same
+    composition and with as many threads as here, so that a cluster of the same processors gives the same bytes.
+    Every actor loads the encoder once. Where a worker is killed, Ray does its blocks again. Ray Data holds
+    decoding and encoding back while `AHEAD` blocks for each actor wait, however many images there are.
 
     Ray's own conventions say which cluster: the one that this process is connected to already, else RAY_ADDRESS,
     else one that runs on this machine, else one that is started here and ended afterwards. Every machine needs

@@ -38,7 +38,7 @@ SIMULATED = "simulated-"
 LISTED = 60
 """Generators shown in a table of the page; the others stand in the CSV beside it."""
 SAMPLES, SAMPLE_SIDE = 6, 96
-FIGURES = ("gains", "head_map", "removal_curve", "reliability")
+FIGURES = ("gains", "head_map", "removal_curve", "reliability", "placebos")
 TABLES = {
     "summary.csv": "a row for each detector: all numbers of the table above",
     "nulls.csv": "each detector's nulls",
@@ -52,6 +52,8 @@ TABLES = {
     "ranking.csv": "every head alone",
     "ranking_per_split.csv": "every head alone, split by split",
     "harm.csv": "the search for harmful components, split by split",
+    "placebos.csv": "what every detector says of photographs alone",
+    "placebos_of_heads.csv": "the same for every head",
     "shortcuts.csv": "the search for shortcuts among properties of the pixels, split by split",
     "removal_curves.csv": "AUC along the removal of coordinates",
 }
@@ -174,7 +176,14 @@ def _found(result: RunResult) -> dict[str, Any]:
     summary, warned = result.summary, bool(result.warnings)
     nulls = {arm: result.nulls[result.nulls["arm"] == arm] for arm in summary.index}
     claims = [
-        words.claim(str(arm), row, nulls[arm], warned=warned)
+        words.claim(
+            str(arm),
+            row,
+            nulls[arm],
+            warned=warned,
+            doubt=result.doubts.get(str(arm), ""),
+            mark=result.marks.get(str(arm), ""),
+        )
         for arm, row in summary.iterrows()
         if arm != BASELINE
     ]
@@ -197,6 +206,7 @@ def _found(result: RunResult) -> dict[str, Any]:
         "claims": claims,
         "standing": [one for one in claims if one.stands],
         "baseline": summary.loc[BASELINE].to_dict(),
+        "baseline_mark": result.marks.get(BASELINE, ""),
         "recommended": words.arm_name(result.recommended),
         "arms": arms,
         "decisions": _decisions(result.transfer.operating, summary),

@@ -73,6 +73,7 @@ class Claim:
         stands: a gain that may be claimed.
         found: the gain with its interval, and the strongest null.
         verdict, reason: what may be claimed, and why; one sentence.
+        mark: placebos that explain what it answers; empty for none.
     """
 
     arm: str
@@ -82,6 +83,7 @@ class Claim:
     found: str
     verdict: str
     reason: str
+    mark: str = ""
 
 
 def arm_name(arm: str) -> str:
@@ -125,7 +127,9 @@ def interval(low: float, high: float, sign: bool = False) -> str:
     return f"[{number(low, sign)}, {number(high, sign)}]"
 
 
-def claim(arm: str, row: pd.Series, nulls: pd.DataFrame, *, warned: bool = False) -> Claim:
+def claim(
+    arm: str, row: pd.Series, nulls: pd.DataFrame, *, warned: bool = False, doubt: str = "", mark: str = ""
+) -> Claim:
     """Put the gain of one arm in words; what may be claimed is decided by `may_be_claimed` alone.
 
     Args:
@@ -133,6 +137,8 @@ def claim(arm: str, row: pd.Series, nulls: pd.DataFrame, *, warned: bool = False
         row: of it in the summary.
         nulls: rows of its nulls: null, draws, high.
         warned: files or resampling history could explain the result.
+        doubt: placebos that could explain the gain.
+        mark: placebos that explain what the arm answers, whatever its gain.
     """
     gain = float(row["delta_to_embedding"])
     what = "a gain" if gain >= 0 else "a loss"
@@ -143,10 +149,10 @@ def claim(arm: str, row: pd.Series, nulls: pd.DataFrame, *, warned: bool = False
         null = null_name(arm, str(strongest["null"]))
         high = number(strongest["high"], sign=True)
         found += f"; its strongest null, {null}, reaches up to {high} ({strongest['draws']} draws)"
-    stands = may_be_claimed(row, nulls, warned=warned)
-    verdict, reason = _scope(row) if stands else _against(arm, row, nulls, warned)
+    stands = may_be_claimed(row, nulls, warned=warned, doubt=doubt)
+    verdict, reason = _scope(row) if stands else _against(arm, row, nulls, warned, doubt)
     name, meaning = ARMS.get(arm, (arm, "a detector of this run's own"))
-    return Claim(arm, name, meaning, stands, found, verdict, reason)
+    return Claim(arm, name, meaning, stands, found, verdict, reason, mark)
 
 
 def equalisation(text: str) -> str:
@@ -164,7 +170,7 @@ def equalisation(text: str) -> str:
     )
 
 
-def _against(arm: str, row: pd.Series, nulls: pd.DataFrame, warned: bool) -> tuple[str, str]:
+def _against(arm: str, row: pd.Series, nulls: pd.DataFrame, warned: bool, doubt: str) -> tuple[str, str]:
     """Why a gain may not be claimed, or that it is a loss for sure: a verdict, and the rest of its sentence."""
     p = f"Holm p {row['p_holm']:.2f}"
     if row["delta_high"] < 0 and row["p_holm"] < LEVEL:
@@ -180,6 +186,8 @@ def _against(arm: str, row: pd.Series, nulls: pd.DataFrame, warned: bool) -> tup
         reasons.append(f"chance gains as much ({', '.join(names)})")
     if warned and row["delta_to_embedding"] > 0:
         reasons.append("the warning above could explain it")
+    if doubt and row["delta_to_embedding"] > 0:
+        reasons.append(f"a placebo could explain it: {doubt}")
     return "Nothing may be claimed", f": {', and '.join(reasons)}"
 
 

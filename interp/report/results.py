@@ -25,6 +25,7 @@ from interp.evaluation.final import final_detector
 from interp.evaluation.gains import gains_by_generator
 from interp.evaluation.harm import harm_sentence
 from interp.evaluation.operating import probabilities
+from interp.evaluation.placebos import placebo_doubts, placebo_marks
 from interp.evaluation.shortcuts import shortcuts_sentence
 from interp.evaluation.summary import BASELINE, null_table
 from interp.evaluation.transfer import Transfer
@@ -34,6 +35,7 @@ from interp.protocol.splits import Protocol
 from interp.report import figures
 from interp.report.page import write_page
 from interp.report.page_words import arm_name
+from interp.report.placebo_figure import draw_placebos
 from interp.report.reliability_figure import draw_reliability
 from interp.report.tables import write_table
 
@@ -60,6 +62,9 @@ class RunResult:
         harm: for every split, whether the embedding has harmful coordinates.
         container: what an audit says of the files, see `interp.evaluation.audit.container_sentence`; empty for nothing.
         shortcuts: for every split, which properties of the pixels are shortcuts; None where nobody looked.
+        placebos: what every detector says of photographs alone, see `interp.evaluation.placebos.placebo_panel`; None
+            where none was asked.
+        placebos_of_heads: the same for every head; see `interp.evaluation.placebos.head_placebos`.
     """
 
     store: FeatureStore
@@ -69,6 +74,8 @@ class RunResult:
     harm: pd.DataFrame
     shortcuts: pd.DataFrame | None = None
     container: str = ""
+    placebos: pd.DataFrame | None = None
+    placebos_of_heads: pd.DataFrame | None = None
 
     @property
     def summary(self) -> pd.DataFrame:
@@ -88,7 +95,10 @@ class RunResult:
             for arm in self.summary.index
             if arm != BASELINE
             and may_be_claimed(
-                self.summary.loc[arm], self.nulls.query("arm == @arm"), warned=bool(self.warnings)
+                self.summary.loc[arm],
+                self.nulls.query("arm == @arm"),
+                warned=bool(self.warnings),
+                doubt=self.doubts.get(arm, ""),
             )
         ]
         return str(self.summary.loc[stands, "delta_to_embedding"].idxmax()) if stands else BASELINE
@@ -105,9 +115,19 @@ class RunResult:
         return [] if self.store.key["equalize"] == "none" or not self.container else [self.container]
 
     @cached_property
+    def marks(self) -> dict[str, str]:
+        """For each arm the placebos that explain what it answers; empty for none, and no arm where none was asked."""
+        return {} if self.placebos is None else placebo_marks(self.placebos)
+
+    @cached_property
+    def doubts(self) -> dict[str, str]:
+        """For some arms, the placebos that could explain their gain."""
+        return {} if self.placebos is None else placebo_doubts(self.placebos, BASELINE)
+
+    @cached_property
     def claims(self) -> dict[str, str]:
         """For each arm but the plain embedding, what may be said of it."""
-        return claims(self.summary, self.nulls, warned=bool(self.warnings))
+        return claims(self.summary, self.nulls, warned=bool(self.warnings), doubts=self.doubts)
 
     @cached_property
     def words(self) -> str:
@@ -122,6 +142,7 @@ class RunResult:
             lines += [shown.to_string(float_format="%.3f", na_rep=""), ""]
         lines += [LEGEND.replace("generators_low, _high", "gen_low, gen_high"), ""]
         lines += [f"- {sentence}" for sentence in self.claims.values()]
+        lines += [f"- placebos, {arm}: {mark or 'silent'}" for arm, mark in self.marks.items()]
         lines += [f"- {harm_sentence(self.harm)}."]
         lines += [f"- {shortcuts_sentence(self.shortcuts)}."] if self.shortcuts is not None else []
         reliability = self.ranking.reliability
@@ -163,6 +184,12 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
     result.harm.to_csv(tables / "harm.csv", index=False)
     if result.shortcuts is not None:
         result.shortcuts.to_csv(tables / "shortcuts.csv", index=False)
+    if result.placebos is not None:
+        write_table(
+            result.placebos, tables / "placebos", f"What detectors say of photographs. {_caption(result)}"
+        )
+    if result.placebos_of_heads is not None:
+        result.placebos_of_heads.to_csv(tables / "placebos_of_heads.csv", index=False)
     if len(transfer.curves):
         transfer.curves.to_csv(tables / "removal_curves.csv", index=False)
     _write_figures(result, out / "figures")
@@ -176,6 +203,7 @@ def write_results(result: RunResult, arms: Sequence[Arm], out: Path, *, encoder_
         "notes": result.notes,
         "detectors": detectors,
         "claims": result.claims,
+        "placebos": result.marks,
     }
     _write_json(out / "summary.json", {**found, "recommended": result.recommended})
     _write_json(out / "run.json", _record(result, arms, encoder_location))
@@ -204,6 +232,8 @@ def _write_figures(result: RunResult, folder: Path) -> None:
         figures.save_figure(figures.transfer_matrix(table, arm), folder / f"transfer_{arm}.png")
     said = reliability_bins(*probabilities(transfer, result.recommended))
     figures.save_figure(draw_reliability(said, arm_name(result.recommended)), folder / "reliability.png")
+    if result.placebos is not None:
+        figures.save_figure(draw_placebos(result.placebos), folder / "placebos.png")
     if len(transfer.curves):
         figures.save_figure(figures.removal_curve(transfer.curves), folder / "removal_curve.png")
 

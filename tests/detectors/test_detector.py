@@ -20,10 +20,10 @@ from interp.analysis.coordinate_removal import CoordinateRemoval
 from interp.analysis.head_selection import HeadSelection
 from interp.detectors.detector import Detector, LinearScore, load_detector, responses
 from interp.detectors.linear import LinearDetector
+from interp.detectors.scoring import score_images
 from interp.errors import InputError
 from interp.evaluation.arms import Arm, default_arms
 from interp.evaluation.final import final_detector
-from interp.main_job import score_images
 
 ARMS = ["embedding", "all_heads", "selected_heads", "coordinate_removal", "best_layer", "all_layers"]
 

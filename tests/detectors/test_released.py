@@ -18,13 +18,13 @@ from interp.detectors.checkpoints import read_tensors
 from interp.detectors.detector import load_detector
 from interp.detectors.fitting import CROPPED, GRIP_ARCH, OPENAI, RESIZED
 from interp.detectors.released import load_released_head
+from interp.detectors.scoring import score_images
 from interp.encoders.encoder import Encoder
 from interp.errors import InputError
 from interp.features.extract import extract
 from interp.features.store import FeatureStore
 from interp.images.image_set import ImageSet
 from interp.images.preprocess import Preprocessing
-from interp.main_job import score_images
 
 COMMONPOOL = "laion/CLIP-ViT-L-14-CommonPool.XL-s13B-b90K"
 

@@ -39,6 +39,17 @@ def test_under_a_warning_nothing_is_claimed(delta, half, p, highs):
     assert "it may be claimed" not in claims(summary, nulls, warned=True)["heads"]
 
 
+@given(number, st.floats(0.001, 0.1), st.floats(0, 1), st.lists(number, max_size=3))
+def test_what_a_placebo_could_explain_is_not_claimed(delta, half, p, highs):
+    summary, nulls = tables(delta, half, p, highs)
+    doubt = "through 128 px (AUC 0.70, plain 0.55)"
+    assert not may_be_claimed(summary.loc["heads"], nulls, doubt=doubt)
+    sentence = claims(summary, nulls, doubts={"heads": doubt})["heads"]
+    assert "it may be claimed" not in sentence
+    assert (doubt in sentence) == may_be_claimed(summary.loc["heads"], nulls)
+    assert claims(summary, nulls, doubts={"another": doubt}) == claims(summary, nulls)
+
+
 def test_a_loss_is_called_one():
     summary, nulls = tables(-0.1, 0.02, 0.001, [0.0])
     assert "worse on these generators" in claims(summary, nulls)["heads"]

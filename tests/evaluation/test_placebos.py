@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import entropy
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -25,7 +27,14 @@ from interp.evaluation.placebo_kinds import (
     nearness,
     rival,
 )
-from interp.evaluation.placebos import Placebo, head_placebos, placebo_marks, placebo_panel
+from interp.evaluation.placebos import (
+    TOLERATED,
+    Placebo,
+    head_placebos,
+    placebo_doubts,
+    placebo_marks,
+    placebo_panel,
+)
 from interp.explain.text_encoder import load_text_encoder
 from interp.images.simulated import draw_simulated_set
 from interp.protocol.splits import Protocol
@@ -108,6 +117,21 @@ def test_divisions_ask_of_photographs_alone(planted: tuple) -> None:
     found = panel_of(planted, by_score("first value", store, score), placebo).set_index("placebo")
     assert found.loc["first value", "explained"] and found.loc["first value", "auc"] > 0.7
     assert found.loc["source 0", "low"] < 0.5 < found.loc["source 0", "high"]
+
+
+@given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
+def test_a_doubt_is_a_placebo_that_stirs_a_detector_more_than_the_plain_one(aucs: list[float]) -> None:
+    arms, names = ["embedding", "a", "b"], ["one", "two"]
+    panel = pd.DataFrame([(arm, name) for name in names for arm in arms], columns=["arm", "placebo"])
+    panel["auc"], panel["gap"] = aucs, np.abs(np.array(aucs) - 0.5)
+    panel["explained"] = panel["gap"] > TOLERATED
+    found = placebo_doubts(panel)
+    gap = panel.pivot(index="arm", columns="placebo", values="gap")
+    for arm in ("a", "b"):
+        for name in names:
+            doubted = gap.loc[arm, name] > max(TOLERATED, gap.loc["embedding", name])
+            assert (f"{name} (AUC" in found.get(arm, "")) == doubted
+    assert "embedding" not in found
 
 
 def test_wrong_placebos_are_refused(planted: tuple) -> None:

@@ -32,7 +32,8 @@ from interp.images.image_set import ImageSet
 from interp.images.preprocess import Preprocessing
 
 CRASH, HANG, KILL = 41, 43, 47
-"""Widths of images at which the decoder crashes or never ends, or that end the actor that asked for it, once; never `here`."""
+"""Widths of images at which the decoder crashes or never ends, or that end the actor that asked for it, once;
+never the process `here`."""
 
 
 @dataclass(frozen=True)

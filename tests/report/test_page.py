@@ -118,20 +118,20 @@ def test_nothing_is_loaded_and_no_script_is_there(small_run, page):
     assert "tables/summary.csv" in links
     assert all((small_run.folder / link).exists() for link in links)
     images = [attrs for tag, attrs in page.seen if tag == "img"]
-    assert len(images) == 4 and all(len(one["alt"] or "") > 40 for one in images)  # no sample by default
+    assert len(images) == 5 and all(len(one["alt"] or "") > 40 for one in images)  # no sample by default
 
 
 def test_simulated_images_are_called_so(small_run, page):
     text = (small_run.folder / "index.html").read_text()
     assert text.index("Simulated images.") < text.index("What was asked")
     captions = re.findall(r"<figcaption>(.*?)</figcaption>", text, re.S)
-    assert len(captions) == 4 and all("Simulated images." in caption for caption in captions)
+    assert len(captions) == 5 and all("Simulated images." in caption for caption in captions)
 
 
 def test_samples_are_shown_only_when_given(small_run, tmp_path):
     folder = shutil.copytree(small_run.folder, tmp_path / "run")
     text = write_page(small_run.result, folder, title="t", samples=small_run.images).read_text()
-    shown = [attrs["alt"] or "" for tag, attrs in Page(text).seen if tag == "img"][:-4]
+    shown = [attrs["alt"] or "" for tag, attrs in Page(text).seen if tag == "img"][:-5]
     generators = small_run.images.table["generator"].nunique()
     assert len(shown) == 6 * generators and all("simulated" in alt for alt in shown)
 
