@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 from tqdm import tqdm
 
 from interp.analysis.batched_logistic import BatchedLogisticRegression
@@ -18,6 +18,7 @@ from interp.analysis.closed_form import RidgeProbes
 from interp.analysis.comparisons import Comparison, compared
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError, unknown_name
+from interp.protocol.intervals import holm, two_way_interval
 
 if TYPE_CHECKING:
     from interp.protocol.roles import Split
@@ -38,7 +39,10 @@ class HeadRanking:
     Attributes:
         table: a row for each head, best first: rank, head, layer, index, transfer_auc (mean over splits, on select
             generators), transfer_sd (over seeds), in_distribution_auc (held-out images of the train generators),
-            gap (in distribution - transfer), stability (share of splits that have it among the top heads).
+            gap (in distribution - transfer), stability (share of splits that have it among the top heads),
+            transfer_low, transfer_high (95 % over other generators: two-way clustered by train and select generator),
+            p_holm (that it is as good as the mean of all heads of its split, from the same clusters; Holm over
+            heads). NaN where there are fewer than two train or select generators.
         per_split: a row for each head and split: head, train, select, seed, transfer_auc, in_distribution_auc.
         reliability: mean Spearman correlation between the rankings of two seeds; NaN with one seed. Below 0.7
             no single head should be named.
@@ -222,6 +226,14 @@ def _summary(per_split: pd.DataFrame, layout: HeadLayout, top: int) -> pd.DataFr
     table["stability"] = grouped["is_top"].mean()
     flat = np.array([layout.index(head) for head in table.index])
     table["layer"], table["index"] = flat // layout.heads, flat % layout.heads
+    cells = per_split.groupby(["head", "train", "select"], sort=False)["transfer_auc"].mean().reset_index()
+    above = cells["transfer_auc"] - cells.groupby(["train", "select"])["transfer_auc"].transform("mean")
+    over = [
+        _over_generators(cells["transfer_auc"][mine], above[mine], cells.loc[mine])
+        for mine in (cells["head"] == head for head in table.index)
+    ]
+    table[["transfer_low", "transfer_high", "p_holm"]] = over
+    table["p_holm"] = holm(table["p_holm"]) if table["p_holm"].notna().all() else np.nan
     table = table.sort_values("transfer_auc", ascending=False, kind="stable").reset_index()
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     first: Sequence[str] = [
@@ -233,7 +245,21 @@ def _summary(per_split: pd.DataFrame, layout: HeadLayout, top: int) -> pd.DataFr
         "transfer_sd",
         "in_distribution_auc",
     ]
-    return table[[*first, "gap", "stability"]]
+    return table[[*first, "gap", "stability", "transfer_low", "transfer_high", "p_holm"]]
+
+
+def _over_generators(aucs: pd.Series, above: pd.Series, cells: pd.DataFrame) -> tuple[float, float, float]:
+    """One head: ends of the 95 % interval of its AUC, and p of what it lies above the mean head."""
+    level, better = (
+        two_way_interval(cells.assign(value=values), train="train", test="select") for values in (aucs, above)
+    )
+    if better.df < 1:
+        return level.low, level.high, float("nan")
+    half = (better.high - better.low) / 2
+    if not half > 0:  # no head differs from the mean in any cell, or all of them differ alike
+        return level.low, level.high, float(better.mean == 0)
+    error = half / t.ppf(0.975, better.df)
+    return level.low, level.high, float(2 * t.sf(abs(better.mean) / error, better.df))
 
 
 def _reliability(per_split: pd.DataFrame) -> float:

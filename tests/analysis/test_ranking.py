@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 from planted_heads import ACCIDENT, GOOD
 from sklearn.linear_model import LogisticRegression
@@ -12,9 +13,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from interp.analysis.ranking import PROBE_C, probe_scores, rank_heads
+from interp.analysis.ranking import PROBE_C, _summary, probe_scores, rank_heads
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError
+from interp.protocol.intervals import two_way_interval
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,32 @@ def test_the_table_is_the_mean_of_its_splits(ranking, planted):
     scores = probe_scores(planted.X, planted.y, planted.layout, split.train, split.select)
     expected = roc_auc_score(planted.y[split.select], scores[:, planted.layout.index(GOOD)])
     assert head["transfer_auc"].iloc[0] == pytest.approx(expected)
+
+
+def test_a_head_stands_out_only_where_other_generators_would_show_it(ranking):
+    """The planted head does; of heads that are all alike, at most one in 1 run of 20."""
+    by_head = ranking.table.set_index("head")
+    assert by_head.loc[GOOD, "p_holm"] == by_head["p_holm"].min()
+    cells = ranking.per_split[ranking.per_split["head"] == GOOD]
+    alone = cells.groupby(["train", "select"])["transfer_auc"].mean().reset_index()
+    expected = two_way_interval(alone, "transfer_auc", "train", "select")
+    assert (by_head.loc[GOOD, "transfer_low"], by_head.loc[GOOD, "transfer_high"]) == pytest.approx(
+        (expected.low, expected.high)
+    )
+    rng, layout = np.random.default_rng(0), HeadLayout(1, 5, 2)
+    names = [f"g{i}" for i in range(6)]
+    pairs = [(a, b) for a in names for b in names if a != b]
+    table = pd.DataFrame([(head, *pair, 0) for pair in pairs for head in layout.names])
+    table.columns = ["head", "train", "select", "seed"]
+    alarms = 0
+    for _ in range(200):
+        of_train, of_select = rng.normal(
+            0, 0.05, (2, 5, 6)
+        )  # what each head finds easy or hard, by generator
+        values = [0.7 + of_train[:, names.index(a)] + of_select[:, names.index(b)] for a, b in pairs]
+        drawn = table.assign(transfer_auc=np.concatenate(values), in_distribution_auc=0.8)
+        alarms += (_summary(drawn, layout, 1)["p_holm"] < 0.05).any()
+    assert alarms <= 200 * 0.05 + 2 * np.sqrt(200 * 0.05 * 0.95)
 
 
 def test_test_rows_are_never_read(planted):
