@@ -34,6 +34,7 @@ def run(
     select: Sequence[str] = (),
     test: Sequence[str] = (),
     min_train: int = 200,
+    released: Sequence[str] = (),
     seeds: int = 5,
     aggregates: Sequence[str] = ("concat",),
     head_removal: bool = False,
@@ -56,9 +57,11 @@ def run(
         equalize: bring every image through one path first, such as `common:128:75`.
         views: look at this many crops of each image at native resolution; see `interp.images.views.Views`.
         pool: "mean" or "max" of the views' scores is the image's.
-        protocol: "pairs", "leave-one-out", or "by-hand" with `train`, `select` and `test` generators; for images with
-            twins "twins" or "twins-to-generators".
+        protocol: "pairs", "leave-one-out", or "by-hand" with `train`, `select` and `test` generators; "chronological",
+            older generators against newer ones; for images with twins "twins" or "twins-to-generators".
         min_train: images that a generator must have to train or select.
+        released: for "chronological", when each generator was released, such as `glide=2021-12-20`; by default the
+            manifest's column `released` says it.
         seeds: dealings of photographs and groups into three parts.
         aggregates: one arm of selected heads for each of concat, sum, vote.
         head_removal: add an arm that removes heads greedily from the embedding; it adds a fifth to the time.
@@ -94,6 +97,7 @@ def run(
     alarm = container_alarm(opened, store.key["equalize"], n_jobs=jobs, progress=progress) if audit else ""
     asked = placebos_of(opened, looking, store, out, progress=progress, **extraction) if placebos else []
     parts = {"train": train, "select": select, "test": test, "min_train": min_train, "seeds": seeds}
+    parts |= {"released": released}
     chosen = make_protocol(store, protocol, random_state=random_state, **parts)
     return evaluate_store(
         store,
@@ -140,10 +144,12 @@ def make_protocol(
     select: Sequence[str] = (),
     test: Sequence[str] = (),
     min_train: int = 200,
+    released: Sequence[str] = (),
     seeds: int = 5,
     random_state: int = 0,
 ) -> Protocol:
     """The protocol that the arguments ask for, over the readable rows of a store; see `run`."""
+    from interp.protocol.chronology import chronological_protocol, release_days
     from interp.protocol.splits import Protocol
 
     options = {"seeds": seeds, "random_state": random_state, "usable": store.usable}
@@ -160,10 +166,13 @@ def make_protocol(
         return Protocol.pairs(store.rows, min_train=min_train, **options)
     if protocol == "leave-one-out":
         return Protocol.leave_one_out(store.rows, min_train=min_train, **options)
+    if protocol == "chronological":
+        days = release_days(store.rows, released)
+        return chronological_protocol(store.rows, days, min_train=min_train, **options)
     twins = {"twins": "leave_one_out", "twins-to-generators": "generators"}
     if protocol in twins:
         return Protocol.twins(store.rows, twins[protocol], **options)
-    raise unknown_name("protocol", protocol, ["pairs", "leave-one-out", "by-hand", *twins])
+    raise unknown_name("protocol", protocol, ["pairs", "leave-one-out", "by-hand", "chronological", *twins])
 
 
 def rank_store(

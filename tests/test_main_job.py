@@ -178,6 +178,11 @@ def test_protocols_by_name(small_run):
     store = small_run.result.store
     assert len(make_protocol(store, "pairs", min_train=40, seeds=1)) == 30
     assert len(make_protocol(store, "leave-one-out", min_train=40, seeds=1)) == 6
+    dates = ["simulated-nearest=2019", "simulated-smooth=2021-05", "simulated-palette=2023-01-31"]
+    found = make_protocol(store, "chronological", min_train=40, seeds=1, released=dates)
+    assert [split.name for split in found] == ["simulated-nearest>simulated-smooth"]
+    with pytest.raises(InputError, match="needs to know when generators were released"):
+        make_protocol(store, "chronological", min_train=40, seeds=1)
     with pytest.raises(InputError, match="give --select and --test"):
         make_protocol(store, train=["simulated-nearest"])
     with pytest.raises(InputError, match="did you mean 'pairs'"):

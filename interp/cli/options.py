@@ -56,9 +56,12 @@ class Looking:
 class Parts:
     """Who trains, selects and tests."""
 
-    protocol: Literal["pairs", "leave-one-out", "by-hand", "twins", "twins-to-generators"] = "pairs"
-    """All ordered pairs, each generator left out in turn, the generators named below, or photographs against their
-    twins (see interp pairs): each mechanism left out in turn, or trained on mechanisms and tested on generators."""
+    protocol: Literal[
+        "pairs", "leave-one-out", "by-hand", "chronological", "twins", "twins-to-generators"
+    ] = "pairs"
+    """All ordered pairs, each generator left out in turn, the generators named below, older generators against newer
+    ones, or photographs against their twins (see interp pairs): each mechanism left out in turn, or trained on
+    mechanisms and tested on generators."""
     train: tuple[str, ...] = ()
     """Generators to train on (by hand)."""
     select: tuple[str, ...] = ()
@@ -67,6 +70,8 @@ class Parts:
     """Generators to report on (by hand)."""
     min_train: int = 200
     """Images that a generator must have to train or select."""
+    released: tuple[str, ...] = ()
+    """When generators were released, as glide=2021-12-20 (chronological); else the manifest's column released says."""
     seeds: int = 5
     """Dealings of photographs and groups into three parts."""
     random_state: int = 0

@@ -68,6 +68,45 @@ def chronological_protocol(
     return Protocol(rows, roles.splits([plan] * seeds, fractions, random_state), kind="chronological")
 
 
+def release_days(rows: pd.DataFrame, given: Sequence[str] = ()) -> dict[str, str]:
+    """When each generator was released: as given, or else as the rows' column `released` says.
+
+    Args:
+        rows: of a store or manifest.
+        given: `NAME=DATE`, such as `glide=2021-12-20`.
+
+    Raises:
+        InputError: text without `=`; two dates for one generator; neither dates nor a column.
+
+    >>> rows = pd.DataFrame({"generator": ["real", "glide", "sdxl"], "released": [None, "2021-12-20", 2023]})
+    >>> release_days(rows)
+    {'glide': '2021-12-20', 'sdxl': '2023'}
+    >>> release_days(rows, ["sdxl=2023-07-26"])
+    {'sdxl': '2023-07-26'}
+    """
+    if given:
+        if unclear := [text for text in given if not all(text.partition("="))]:
+            raise InputError(
+                f"cannot read the release {unclear[0]!r}; write GENERATOR=DATE, such as glide=2021-12-20"
+            )
+        return dict(text.rsplit("=", 1) for text in given)
+    if "released" not in rows:
+        raise InputError(
+            "a chronological protocol needs to know when generators were released; name them by --released "
+            "glide=2021-12-20 sdxl=2023-07 …, or add a column 'released' to the manifest"
+        )
+    known = rows.loc[rows["released"].notna() & (rows["generator"] != "real"), ["generator", "released"]]
+    days = known.astype(str).drop_duplicates()
+    days["released"] = days["released"].str.replace(
+        r"^(\d{4})\.0$", r"\1", regex=True
+    )  # a column of years with gaps
+    if (twice := days["generator"].duplicated()).any():
+        name = days.loc[twice, "generator"].iloc[0]
+        both = ", ".join(days.loc[days["generator"] == name, "released"])
+        raise InputError(f"the column 'released' has several dates for {name}: {both}; give it one")
+    return dict(zip(days["generator"], days["released"], strict=True))
+
+
 def _day(name: str, given: str | date) -> pd.Timestamp:
     try:
         day = pd.Timestamp(given)

@@ -58,6 +58,8 @@ PROTOCOLS = {
     "pairs": "Each detector trains on one generator, makes its choices on a second, and is tested on all others.",
     "leave_one_out": "Each generator in turn is tested by detectors trained on the others, one of which makes choices.",
     "by_hand": "The generators that train, select and test were named by hand.",
+    "chronological": "Detectors train on older generators, make choices on a newer one, and are tested on still newer "
+    "ones.",
     "twins": "Photographs against their twins: each mechanism in turn is tested by detectors trained on the others.",
     "twins_to_generators": "Detectors trained on photographs and their twins are tested on generators.",
     "from_parts": "The data themselves say which rows train, select and test.",

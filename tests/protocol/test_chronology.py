@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interp.errors import InputError
-from interp.protocol.chronology import chronological_protocol
+from interp.protocol.chronology import chronological_protocol, release_days
 
 NAMES = ["biggan", "glide", "sdxl", "flux", "imagen"]
 
@@ -61,3 +61,17 @@ def test_dates_are_read_and_wrong_ones_refused() -> None:
         chronological_protocol(rows, released | {"glide": "2023-07-26"}, 30)
     with pytest.raises(InputError, match="and 0 seeds"):
         chronological_protocol(rows, released, 30, seeds=0)
+
+
+def test_a_column_says_the_dates_and_contradictions_are_refused() -> None:
+    rows = rows_of([30] * 5)
+    years = {"biggan": 2018, "glide": 2021, "sdxl": 2023}
+    rows["released"] = rows["generator"].map(years)  # floats, because some have none
+    assert release_days(rows) == {name: str(year) for name, year in years.items()}
+    assert release_days(rows, ["flux=2024-08"]) == {"flux": "2024-08"}
+    with pytest.raises(InputError, match="cannot read the release 'flux'; write GENERATOR=DATE"):
+        release_days(rows, ["glide=2021", "flux"])
+    rows.loc[rows.index[-1], "generator"] = "glide"
+    rows.loc[rows.index[-1], "released"] = 2022
+    with pytest.raises(InputError, match="several dates for glide: 2021, 2022"):
+        release_days(rows)
