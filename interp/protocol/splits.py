@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from interp.errors import InputError, unknown_name
-from interp.protocol.leaks import LeakError
+from interp.protocol.leaks import TWIN, LeakError
 from interp.protocol.mechanisms import twin_splits
 from interp.protocol.partition import PARTS
 from interp.protocol.roles import IN_DISTRIBUTION, Roles, Split
@@ -268,13 +268,21 @@ class Protocol:
         ]
         for part in PARTS:
             names = sorted({name for split in self.splits for name in split.generators_of(part)})
-            sizes = ", ".join(
-                f"{_span(table[f'{part}_{what}'])} {what}" for what in ("photographs", "fakes", "units")
-            )
+            called = {"photographs": "photographs", "fakes": self._called(names), "units": "units"}
+            sizes = ", ".join(f"{_span(table[f'{part}_{what}'])} {word}" for what, word in called.items())
             lines.append(f"{part}: {sizes} a split; generators {', '.join(names)}")
         for name in IN_DISTRIBUTION:
-            lines.append(f"{name}: {_span(table[name])} fakes of the train generators a split")
+            trained = sorted({name for split in self.splits for name in split.train_generators})
+            lines.append(
+                f"{name}: {_span(table[name])} {self._called(trained)} of the train generators a split"
+            )
         return "\n".join(lines)
+
+    def _called(self, generators: Sequence[str]) -> str:
+        """What images of these generators are: fakes, or twins of photographs."""
+        rows = self.rows[self.rows["generator"].isin(generators)]
+        twins = (rows["label"] == TWIN).to_numpy()
+        return "twins" if twins.all() else "fakes and twins" if twins.any() else "fakes"
 
 
 def _span(values: ArrayLike) -> str:

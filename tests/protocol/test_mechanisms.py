@@ -69,6 +69,17 @@ def test_each_mechanism_is_left_out_once_a_seed() -> None:
     assert all(len(split.in_distribution) for split in protocol)
 
 
+def test_a_description_calls_twins_twins_and_fakes_fakes() -> None:
+    among_twins = Protocol.twins(rows_of_twins(fakes=20), seeds=1).describe()
+    assert "twins of the train generators" in among_twins and " fakes" not in among_twins
+    to_generators = Protocol.twins(rows_of_twins(fakes=20), "generators", seeds=1).describe().splitlines()
+    assert [(" twins" in line, " fakes" in line) for line in to_generators[1:4]] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+
+
 def test_twins_are_neither_generated_nor_real_in_other_protocols() -> None:
     rows = rows_of_twins(fakes=30)
     rows = pd.concat(
