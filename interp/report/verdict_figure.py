@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 UNIT = "contribution to the logit (log-odds)"
 MAP = "RdBu_r"
 FAKE, REAL = "#c8553d", "#8fb8d8"
+LINE = 84
+"""Characters of a title that fit on a line."""
 HATCH = "////"
 HATCHED = 0.15
 """Share of the largest value from which a value that speaks for real is hatched on a map."""
@@ -89,7 +92,7 @@ def draw_heads(
     bars, grid = figure.subplots(1, 2, width_ratios=[1.3, 1.0])
     _draw_bars(bars, table, parts, unit)
     _draw_grid(figure, grid, heads, unit)
-    figure.suptitle(title)
+    figure.suptitle(fill(title, LINE))
     return figure
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
@@ -13,7 +14,7 @@ from random_clip import random_clip
 
 from interp.detectors.detector import Detector, LinearScore
 from interp.explain.verdict import Verdict, explain
-from interp.report.verdict_figure import HATCHED, draw_verdict
+from interp.report.verdict_figure import HATCHED, draw_heads, draw_verdict
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +60,14 @@ def test_units_are_named_and_the_picture_can_be_another_one(verdict):
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=50)
     assert len(file.getvalue()) > 10_000
+
+
+@pytest.mark.parametrize("words", [1, 12, 30])
+def test_a_title_of_any_length_stays_in_the_picture(words):
+    table = pd.DataFrame({"part": ["L0.H0", "L0.MLP"], "contribution": [0.2, -0.1]})
+    figure = draw_heads(table, np.array([[0.2]]), " ".join(["generators"] * words))
+    figure.draw_without_rendering()
+    (title,) = [text for text in figure.texts if "generators" in text.get_text()]
+    inside = figure.bbox
+    drawn = title.get_window_extent()
+    assert inside.x0 <= drawn.x0 and drawn.x1 <= inside.x1 and drawn.y1 <= inside.y1
