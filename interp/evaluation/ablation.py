@@ -75,7 +75,7 @@ def ablate(
     grid = make_grid(store.layout, int(store.readout.folded.shape[-1]), asked)
     splits = _splits(protocol, seeds)
     settings = _settings(store, splits, grid, random_state)
-    done = None if folder is None else open_results(Path(folder), settings)
+    done = None if folder is None else open_results(Path(folder).absolute(), settings)
     files = [None if done is None else done / f"{number:05d}.parquet" for number in range(len(splits))]
     todo = [number for number, file in enumerate(files) if file is None or not file.exists()]
     if progress:

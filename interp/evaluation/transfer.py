@@ -138,6 +138,7 @@ def evaluate_transfer(
     y = (store.rows["label"] != "real").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
     features = {kind: store.features(kind) for kind in needed_features(arms)}
+    folder = folder and Path(folder).absolute()  # other processes may stand elsewhere
     jobs = [
         delayed(_one_split)(
             split, arms, features, y, generator, views, random_state, folder and folder / f"{number:05d}"

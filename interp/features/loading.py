@@ -133,7 +133,7 @@ def pixel_dataset(
     """
     keys = images.keys if views is None else images.table[VIEW_OF]
     return PixelDataset(
-        [os.fspath(images.path(key)) for key in images.keys],
+        [os.path.abspath(images.path(key)) for key in images.keys],  # other processes may stand elsewhere
         preprocessing,
         equalize,
         views,

@@ -31,7 +31,7 @@ class FeatureStore:
         InputError: the folder holds no store, or one that is not finished; or the address cannot be reached.
 
     Attributes:
-        folder: of the store, or of the local copy of a remote one.
+        folder: of the store, or of the local copy of a remote one; absolute.
         address: where a remote store is, else None.
         rows: (n rows) table indexed by row key: label, generator, family, group, content_hash, pixel_hash,
             error (empty if the image could be read) and every column of the manifest.
@@ -40,7 +40,9 @@ class FeatureStore:
 
     def __init__(self, folder: str | Path):
         self.address = as_address(folder)
-        self.folder = Path(folder) if self.address is None else local_copy(self.address)
+        self._given = self.address or str(folder)
+        # absolute, for other processes and for a working directory that changes
+        self.folder = Path(folder).absolute() if self.address is None else local_copy(self.address)
         if not (self.folder / KEY).exists():
             raise InputError(
                 f"{folder} holds no feature store (no {KEY}); make one with `interp extract … --out {folder}`"
@@ -61,9 +63,8 @@ class FeatureStore:
 
     def __repr__(self) -> str:
         encoder, bad = self.key["encoder"], int((~self.usable).sum())
-        where = self.address or str(self.folder)
         return (
-            f"FeatureStore({where!r}: {len(self)} images{f', {bad} unreadable' if bad else ''}, "
+            f"FeatureStore({self._given!r}: {len(self)} images{f', {bad} unreadable' if bad else ''}, "
             f"{encoder['name']}, {self.layout.n_heads} heads, equalize {self.key['equalize']})"
         )
 

@@ -126,7 +126,7 @@ def _draw(folder: Path, settings: dict[str, Any], n_jobs: int | None, progress: 
     for name in names:
         (folder / name).mkdir(parents=True)
     jobs = [
-        delayed(_draw_batch)(folder, settings, name, range(start, min(start + _BATCH, n)))
+        delayed(_draw_batch)(folder.absolute(), settings, name, range(start, min(start + _BATCH, n)))
         for name in names
         for start in range(0, n, _BATCH)
     ]

@@ -92,10 +92,10 @@ def make_twins(
         raise InputError(f"twins are made of photographs, and none of {len(images)} images is one")
     settings = {"making": _MAKING, "images": str(images.root.resolve()), "side": side}
     settings |= {"frequencies": frequencies, "mix": list(map(float, mix)), "random_state": random_state}
-    out = Path(out)
+    out = Path(out).absolute()  # other processes may stand elsewhere
     _open(out, settings)
     jobs = [
-        delayed(_twins_of)(str(key), images.path(str(key)), str(group), out, chosen, settings)
+        delayed(_twins_of)(str(key), images.path(str(key)).absolute(), str(group), out, chosen, settings)
         for key, group in table["group"].items()
     ]
     rows: list[dict[str, Any]] = []
