@@ -66,6 +66,8 @@ class Settings:
     """A latent diffusion pipeline, for lare; folder or hub id."""
     side: int = 256
     """Edge in pixels at which it looks."""
+    rate: float | None = None
+    """Peak learning rate of clip_finetune; its own default is for large encoders."""
     seeds: int = 3
     """Dealings of photographs and prompts into three parts."""
     min_train: int = 200
@@ -82,6 +84,8 @@ def main(settings: Settings) -> None:
     protocol = rotated(store, settings.seeds, settings.min_train, settings.random_state)
     texts = contents(settings.text)
     systems = made(settings.systems, store, texts, settings.random_state)
+    if settings.rate is not None and not isinstance(systems.get("clip_finetune"), Exception | None):
+        systems["clip_finetune"].set_params(rate=settings.rate)
     laundered, copies = opened(settings.launderings)
     laundered = {name: with_images(one, settings, name) for name, one in laundered.items()}
     copies = [with_images(one, settings, f"copy-{i}") for i, one in enumerate(copies)]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import torch
 import tyro
 from torch import Tensor
@@ -27,8 +28,10 @@ from interp import ImageSet, LinearDetector
 from interp.detectors.lare import Lare
 from interp.detectors.lare_maps import LatentError, import_diffusers, load_pipeline
 from interp.detectors.map_store import extract_maps
+from interp.evaluation.cells import Cells
 from interp.evaluation.system_comparison import compare_systems
 from interp.features.pixels import StoreWithImages
+from interp.protocol.intervals import percentile_interval
 
 STEPS = 10
 """Of the reconstruction that a map is timed against, there and back."""
@@ -90,6 +93,18 @@ def main(settings: Settings) -> None:
     title = TITLE.format(encoder=settings.encoder, images=len(store))
     write(found, settings.out, title)
     print(title, shown(found.table()).to_string(), sep="\n\n")
+    gains = gains_over(found.cells, "encoder alone")
+    gains.to_csv(settings.out / "gain_of_maps.csv")
+    print("Gain over the encoder alone, unseen generators, paired", gains.round(3).to_string(), sep="\n\n")
+
+
+def gains_over(cells: Cells, baseline: str) -> pd.DataFrame:
+    """What each system's mean AUC over unseen generators gains over one of them: gain, low, high (joint resample)."""
+    at = cells.arms.index(baseline)
+    mean = cells.auc[cells.unseen].mean(0)
+    resampled = cells.resampled[:, cells.unseen].mean(1)
+    low, high = percentile_interval(resampled - resampled[:, [at]])
+    return pd.DataFrame({"gain": mean - mean[at], "low": low, "high": high}, index=list(cells.arms))
 
 
 def variants(settings: Settings) -> dict[str, Any]:
