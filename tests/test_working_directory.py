@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, parallel_config
 from joblib.externals.loky import get_reusable_executor
 
 from interp.evaluation.ablation import ablate
@@ -19,17 +20,25 @@ from interp.images.simulated import draw_simulated_set
 from interp.images.twins import make_twins
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two workers that stand in one folder, while this process goes on in another; gives the workers' folder."""
+@pytest.fixture(params=[None, 1], ids=["any threads", "one thread"])
+def elsewhere(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Two workers that stand in one folder, while this process goes on in another; gives the workers' folder.
+
+    Workers with as many threads as they like, and those with one, which evaluations ask for, are not the same.
+    """
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     new.mkdir()
     monkeypatch.chdir(old)
     get_reusable_executor().shutdown(wait=True, kill_workers=True)  # those that other tests left
-    assert set(Parallel(n_jobs=2)(delayed(Path.cwd)() for _ in range(8))) == {old}
+    options = {} if request.param is None else {"inner_max_num_threads": request.param}
+    with parallel_config(backend="loky", **options):
+        assert set(Parallel(n_jobs=2)(delayed(Path.cwd)() for _ in range(8))) == {old}
     monkeypatch.chdir(new)
-    return old
+    yield old
+    get_reusable_executor().shutdown(wait=True, kill_workers=True)
 
 
 def test_images_and_twins_are_written_where_this_process_stands(elsewhere, small_run):
@@ -46,7 +55,7 @@ def test_splits_are_written_and_gone_on_with_where_this_process_stands(elsewhere
     store, protocol = small_run.result.store, small_run.result.protocol
     arms = [arm for arm in default_arms(store, n_nulls=1) if arm.name in ("embedding", "all_heads")]
     options: dict = {"n_resamples": 20, "n_jobs": 2, "progress": False}
-    expected = evaluate_transfer(store, protocol, arms, **options).summary
+    expected = evaluate_transfer(store, protocol, arms, **options | {"n_jobs": 1}).summary
     (elsewhere / "splits" / "00000").mkdir(
         parents=True
     )  # of another run, which the workers could take for this one's
