@@ -1,12 +1,13 @@
 """Twins of the photographs of a corpus: what transfers from mechanism to mechanism, and from there to generators.
 
-    python experiments/twins_corpus.py CORPUS --autoencoder AUTOENCODER \
+    python -m experiments.twins_corpus CORPUS --autoencoder AUTOENCODER \
         --encoder ENCODER --out runs/twins
 
 Each photograph and its twins are dealt to one part. In turn each mechanism tests detectors that were trained on the
 others but one, which makes the choices; then detectors trained on mechanisms are tested on the corpus' generators.
-Writes tables for every encoder below the folder, and `tables.md` with all of them. The same command goes on where it
-was cut off.
+All of them, and every head, are asked the placebos of `experiments.placebos_corpus` about photographs alone. Writes
+tables for every encoder below the folder, and `tables.md` with all of them. The same command goes on where it was cut
+off.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from typing import Annotated, Literal
 import pandas as pd
 import tyro
 
+from experiments.placebos_corpus import divisions, own_entropy
 from interp.analysis.mechanism_heads import heads_by_mechanism
 from interp.analysis.ranking import rank_heads
 from interp.encoders.loading import load_encoder
 from interp.evaluation.arms import default_arms
+from interp.evaluation.placebo_kinds import by_score, usual_placebos
+from interp.evaluation.placebos import Placebo, head_placebos, placebo_panel
 from interp.evaluation.transfer import Transfer, evaluate_transfer
 from interp.evaluation.within_pairs import within_pairs
 from interp.features.extract import extract
@@ -40,7 +44,7 @@ class Settings:
     """What to make, and how to look at it."""
 
     corpus: Annotated[Path, tyro.conf.Positional]
-    """Folder or manifest with photographs and generated images."""
+    """Folder or manifest with photographs and generated images, and the column source_repo."""
     autoencoder: str
     """Of the mechanism vae: a folder or a hub id."""
     encoder: tuple[str, ...] = ("embedded",)
@@ -83,20 +87,22 @@ def main(settings: Settings) -> None:
     for encoder in settings.encoder:
         name = Path(encoder).name
         folder = settings.out / name
-        store = extract(
-            images, load_encoder(encoder), folder / "store", equalize=settings.equalize, workers=settings.jobs
-        )
+        store, placebos = looked_at(images, encoder, folder, settings)
         pages += [f"## {name}", ""]
         for mode, title in MODES.items():
-            transfer = measured(store, mode, folder, settings)
+            transfer, panel = measured(store, mode, placebos, folder, settings)
             pages += [f"### {title}", "", _summary(transfer), "", _by_test(transfer), ""]
+            pages += ["Placebos, on photographs alone:", "", _placebos(panel, "arm", list(ARMS)), ""]
             if mode == "leave_one_out":
                 pairs = within_pairs(transfer.scores(), store.rows, n_resamples=settings.resamples)
                 pairs.to_csv(folder / "pairs.csv", index=False)
                 pages += ["Share of twins that score above their own photograph:", "", _pairs(pairs), ""]
-        heads = seen_by_heads(store, settings)
+        heads, panel = seen_by_heads(store, placebos, settings)
         heads.to_csv(folder / "heads.csv", index=False)
-        pages += ["### Heads by mechanism", "", _heads(heads), ""]
+        panel.to_csv(folder / "placebos_of_heads.csv", index=False)
+        named = heads.loc[heads.groupby("mechanism")["own_auc"].idxmax(), "head"].tolist()
+        named = list(dict.fromkeys([*named, *heads.loc[heads["only"], "head"]]))
+        pages += ["### Heads by mechanism", "", _heads(heads), "", _placebos(panel, "head", named), ""]
         (settings.out / "tables.md").write_text("\n".join(pages))
     print("\n".join(pages))
 
@@ -120,18 +126,32 @@ def twins_and_fakes(settings: Settings) -> ImageSet:
     )
     fakes = corpus.where("label=fake").table.sample(frac=1, random_state=settings.random_state)
     fakes = fakes.groupby("generator").head(settings.fakes).sort_index()
+    sources = drawn.groupby("group")["source_repo"].first()
+    made = twins.table.assign(source_repo=twins.table["group"].map(sources))
     roots = [twins.root.resolve(), corpus.root.resolve()]
     root = Path(os.path.commonpath(roots))
     tables = [
         table.rename(index=lambda key, at=at: (at / key).relative_to(root).as_posix())
-        for table, at in zip((twins.table, fakes), roots, strict=True)
+        for table, at in zip((made, fakes), roots, strict=True)
     ]
-    columns = ["label", "generator", "family", "group"]
+    columns = ["label", "generator", "family", "group", "source_repo"]
     return ImageSet(pd.concat([table[columns] for table in tables]).rename_axis("key"), root)
 
 
-def measured(store: FeatureStore, mode: str, folder: Path, settings: Settings) -> Transfer:
-    """Every arm under one mode of `Protocol.twins`, written to tables."""
+def looked_at(
+    images: ImageSet, name: str, folder: Path, settings: Settings
+) -> tuple[FeatureStore, list[Placebo]]:
+    """The features of all images, and the questions about photographs alone."""
+    encoder, options = load_encoder(name), {"workers": settings.jobs}
+    store = extract(images, encoder, folder / "store", equalize=settings.equalize, **options)
+    altered = usual_placebos(images, encoder, store, folder / "altered", **options)
+    return store, [*altered, *divisions(store), by_score("classes unsure", store, own_entropy(store, name))]
+
+
+def measured(
+    store: FeatureStore, mode: str, placebos: list[Placebo], folder: Path, settings: Settings
+) -> tuple[Transfer, pd.DataFrame]:
+    """Every arm under one mode of `Protocol.twins`, and what it answers to placebos, written to tables."""
     protocol = Protocol.twins(
         store.rows, mode, seeds=settings.seeds, random_state=settings.random_state, usable=store.usable
     )
@@ -149,11 +169,17 @@ def measured(store: FeatureStore, mode: str, folder: Path, settings: Settings) -
     transfer.cells.by(["test"]).to_csv(folder / mode / "test.csv", index=False)
     transfer.scores().to_parquet(folder / mode / "scores.parquet", index=False)
     (folder / mode / "protocol.txt").write_text(protocol.describe() + "\n")
-    return transfer
+    panel = placebo_panel(
+        store, protocol, arms, placebos, n_resamples=settings.resamples, n_jobs=settings.jobs
+    )
+    panel.to_csv(folder / mode / "placebos.csv", index=False)
+    return transfer, panel
 
 
-def seen_by_heads(store: FeatureStore, settings: Settings) -> pd.DataFrame:
-    """Heads by mechanisms, from probes trained on one mechanism each."""
+def seen_by_heads(
+    store: FeatureStore, placebos: list[Placebo], settings: Settings
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Heads by mechanisms, from probes trained on one mechanism each, and what these answer to placebos."""
     rows = store.rows
     y = (rows["label"] != "real").to_numpy().astype(int)
     protocol = Protocol.twins(
@@ -161,7 +187,8 @@ def seen_by_heads(store: FeatureStore, settings: Settings) -> pd.DataFrame:
     )
     generator = rows["generator"].to_numpy().astype(str)
     ranking = rank_heads(store.head_features(), y, store.layout, protocol, generator=generator)
-    return heads_by_mechanism(ranking, protocol, y)
+    panel = head_placebos(store, protocol, placebos, n_resamples=settings.resamples)
+    return heads_by_mechanism(ranking, protocol, y), panel
 
 
 def _cell(value: float, low: float, high: float) -> str:
@@ -217,6 +244,12 @@ def _heads(table: pd.DataFrame) -> str:
             }
         )
     return f"Chance stays below {table['chance'].iloc[0]:.3f}.\n\n" + _markdown(pd.DataFrame(rows))
+
+
+def _placebos(panel: pd.DataFrame, who: str, names: list[str]) -> str:
+    table = panel.assign(cell=[_cell(*row) for row in panel[["auc", "low", "high"]].to_numpy()])
+    order = table["placebo"].drop_duplicates().tolist()
+    return _markdown(table.pivot(index=who, columns="placebo", values="cell").loc[names, order].reset_index())
 
 
 def _markdown(table: pd.DataFrame) -> str:

@@ -124,7 +124,7 @@ def joint_cells(
             scores = one.scores[np.searchsorted(one.positions, members)]
             entry = (
                 auc_columns(y[members], scores),
-                resampled_auc(y[members], scores, resample.counts(members)),
+                resampled_auc(y[members], scores, resample.counts(members), resample.unit[members]),
             )
             cell = ("+".join(one.split.train_generators), "+".join(one.split.select_generators), test)
             sums.setdefault(cell, []).append(

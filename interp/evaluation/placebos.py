@@ -256,7 +256,8 @@ class _Asked:
             for one in found:
                 where, scores = one[number]
                 aucs.append(resampled_auc(where[:, 1], scores, np.ones((1, len(where))))[0])
-                drawn.append(resampled_auc(where[:, 1], scores, resample.counts(where[:, 0])))
+                unit = resample.unit[where[:, 0]]
+                drawn.append(resampled_auc(where[:, 1], scores, resample.counts(where[:, 0]), unit))
                 counts.append([where[:, 1].sum(), (1 - where[:, 1]).sum()])
             low, high = percentile_interval(np.nanmean(drawn, axis=0))
             gaps = np.abs(np.array(aucs) - 0.5)

@@ -77,13 +77,21 @@ def _strata(unit: np.ndarray, generator: np.ndarray) -> np.ndarray:
     return pd.factorize(connected_components(graph, directed=False)[1][:n_units])[0].astype(np.int64)
 
 
-def resampled_auc(y: ArrayLike, scores: ArrayLike, counts: ArrayLike) -> np.ndarray:
+def resampled_auc(
+    y: ArrayLike, scores: ArrayLike, counts: ArrayLike, unit: ArrayLike | None = None
+) -> np.ndarray:
     """AUC under every resample: each image counts as often as it was drawn, ties count half.
+
+    A photograph and a fake of one unit (a twin and its photograph) are drawn together, c times, and would be compared
+    c² times, on average twice as often as in the images themselves; the mean over resamples would then lie about
+    (AUC within units - AUC) / units beside the AUC. Where `unit` is given they are compared c times, which the U-statistic
+    of the images asks for, and the resamples lie about the AUC.
 
     Args:
         y: (n,) 1 for a fake, 0 for a photograph.
         scores: (n,) or (n, m) float, higher for fakes.
         counts: (B, n) non-negative weights, such as `JointResample.counts`.
+        unit: (n,) the unit of each row, the same count within one; such as `JointResample.unit`.
 
     Returns:
         (B,) or (B, m) float64; NaN for a resample that holds no photograph or no fake.
@@ -96,12 +104,17 @@ def resampled_auc(y: ArrayLike, scores: ArrayLike, counts: ArrayLike) -> np.ndar
     if weights.ndim != 2 or weights.shape[1] != len(fake):
         raise InputError(f"counts must be (B, {len(fake)}), a column for each row; given {weights.shape}")
     columns = values.reshape(len(fake), -1)
+    pairs = np.empty((2, 0), np.int64) if unit is None else _pairs_within(np.asarray(unit), fake)
+    real, fakes = columns[pairs[0]], columns[pairs[1]]
+    won = (fakes > real) + 0.5 * (fakes == real)
     found = np.empty((len(weights), columns.shape[1]))
     step = max(1, _CHUNK // max(len(fake), 1))
     for start in range(0, len(weights), step):
         of_real = weights[start : start + step, ~fake].astype(np.float64)
         of_fakes = weights[start : start + step, fake].astype(np.float64)
-        total = of_real.sum(axis=1) * of_fakes.sum(axis=1)
+        within = weights[start : start + step, pairs[0]].astype(np.float64)
+        within = within**2 - within
+        total = of_real.sum(axis=1) * of_fakes.sum(axis=1) - within.sum(axis=1)
         total[total == 0] = np.nan
         below = np.zeros((len(of_real), of_real.shape[1] + 1))  # weight of the photographs below a rank
         for column, score in enumerate(columns.T):
@@ -110,5 +123,13 @@ def resampled_auc(y: ArrayLike, scores: ArrayLike, counts: ArrayLike) -> np.ndar
             np.cumsum(of_real[:, order], axis=1, out=below[:, 1:])
             left, right = (np.searchsorted(ranked, score[fake], side=side) for side in ("left", "right"))
             beaten = below[:, left] if np.array_equal(left, right) else (below[:, left] + below[:, right]) / 2
-            found[start : start + step, column] = np.einsum("bf,bf->b", beaten, of_fakes) / total
+            wins = np.einsum("bf,bf->b", beaten, of_fakes) - within @ won[:, column]
+            found[start : start + step, column] = wins / total
     return found[:, 0] if values.ndim == 1 else found
+
+
+def _pairs_within(unit: np.ndarray, fake: np.ndarray) -> np.ndarray:
+    """(2, p) int64: rows of the photograph and of the fake of every such pair of one unit."""
+    at = pd.DataFrame({"unit": unit, "row": np.arange(len(unit))})
+    joined = at[~fake].merge(at[fake], on="unit")
+    return joined[["row_x", "row_y"]].to_numpy(np.int64).T

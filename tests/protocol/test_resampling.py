@@ -144,6 +144,54 @@ def test_the_joint_interval_covers_where_images_of_a_group_are_alike():
     assert np.mean(narrow) < 0.85  # what taking the images for independent would have claimed
 
 
+@given(st.integers(2, 12), st.integers(0, 10_000))
+def test_a_twin_meets_its_own_photograph_once_for_each_time_they_are_drawn(n: int, seed: int):
+    rng = np.random.default_rng(seed)
+    y, unit = rng.integers(0, 2, size=2 * n), rng.integers(0, n, size=2 * n)
+    scores, drawn = rng.integers(0, 4, size=2 * n), rng.integers(0, 3, size=(3, n))[:, unit]
+    found = resampled_auc(y, scores, drawn, unit)
+    for one, counts in zip(found, drawn, strict=True):
+        won = compared = 0.0
+        for f in np.flatnonzero(y == 1):
+            for r in np.flatnonzero(y == 0):
+                times = counts[f] if unit[f] == unit[r] else counts[f] * counts[r]
+                compared += times
+                won += times * (float(scores[f] > scores[r]) + 0.5 * float(scores[f] == scores[r]))
+        assert np.isclose(one, won / compared) if compared else np.isnan(one)
+
+
+def twins_of(rng: np.random.Generator, n: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Photographs of very different scores, and a twin of each a little above its own."""
+    rows = pd.DataFrame(
+        {"label": np.repeat(["real", "twin"], n), "group": np.tile(np.arange(n), 2).astype(str)}
+    )
+    scores = np.tile(rng.normal(size=n), 2) + np.repeat([0, 0.3], n) + 0.05 * rng.normal(size=2 * n)
+    return rows.assign(generator=rows["label"]), scores
+
+
+def test_resamples_of_twins_lie_about_their_auc():
+    rows, scores = twins_of(np.random.default_rng(7), 15)
+    y = (rows["label"] == "twin").to_numpy(int)
+    resample = JointResample(rows, n_resamples=20_000)
+    counts, plain = resample.counts(np.arange(30)), auc(y, scores)
+    assert abs(resampled_auc(y, scores, counts, resample.unit).mean() - plain) < 0.002
+    own = np.mean(scores[15:] > scores[:15])
+    assert np.isclose(resampled_auc(y, scores, counts).mean() - plain, (own - plain) / 15, atol=0.003)
+    assert own - plain > 0.3
+
+
+def test_the_joint_interval_covers_for_twins():
+    truth = 0.5836  # P(Z < 0.3 / sqrt(2 * 1.0025)), over twins and photographs of others
+    rng, covered = np.random.default_rng(8), []
+    for i in range(300):
+        rows, scores = twins_of(rng, 80)
+        y, resample = (rows["label"] == "twin").to_numpy(int), JointResample(rows, 300, random_state=i)
+        drawn = resampled_auc(y, scores, resample.counts(np.arange(160)), resample.unit)
+        low, high = percentile_interval(drawn)
+        covered.append(low <= truth + (1 - truth) / 80 <= high)
+    assert 0.93 <= np.mean(covered) <= 0.99
+
+
 def test_wrong_counts_are_refused():
     with pytest.raises(InputError, match=r"counts must be \(B, 2\), a column for each row; given \(2, 3\)"):
         resampled_auc([0, 1], [0.1, 0.2], np.ones((2, 3)))
