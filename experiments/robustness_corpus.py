@@ -5,8 +5,8 @@
 
 Makes a store for every cell of the grid below and for four laundered copies to train on, each file decoded once for all
 of them, and measures every arm on test generators. The stores go on where they were cut off. Writes curves.csv,
-choices.csv, heads.csv, robustness.md, robustness.png, heads.png, and dropped.csv: how often each head is kept or
-dropped, by what the select rows were shown.
+choices.csv, nulls.csv, heads.csv, robustness.md, robustness.png, heads.png, and dropped.csv: how often each head is
+kept or dropped, by what the select rows were shown.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ class Settings:
     """Dealings of photographs and groups into three parts."""
     fractions: tuple[float, float, float] = (0.3, 0.25, 0.45)
     """Shares of train, select and test; a large test part, so that there are 200 photographs for a TPR at 5 % FPR."""
+    nulls: int = 5
+    """Random choices of as many heads or coordinates beside each choice."""
     resamples: int = 500
     """Joint resamples of photographs and groups."""
     jobs: int | None = None
@@ -89,8 +91,8 @@ def main(settings: Settings) -> None:
     clean, laundered = stores[CLEAN], {name: stores[name] for name in launderings}
     dealt = {"seeds": settings.seeds, "fractions": settings.fractions, "random_state": settings.random_state}
     protocol = Protocol.pairs(clean.rows, settings.min_train, **dealt, usable=clean.usable)
-    arms = [arm for arm in default_arms(clean, n_nulls=0) if "layer" not in arm.name]
-    arms.append(head_removal_arm(clean, n_nulls=0))
+    arms = [arm for arm in default_arms(clean, n_nulls=settings.nulls) if "layer" not in arm.name]
+    arms.append(head_removal_arm(clean, n_nulls=settings.nulls))
     found = robustness_curves(
         clean,
         laundered,

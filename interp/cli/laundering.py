@@ -71,6 +71,7 @@ def robustness(
         bool, arg(help="add the embedding without the heads that serve it worst")
     ] = False,
     resamples: Annotated[int, arg(help="joint resamples of photographs and groups for the intervals")] = 1000,
+    nulls: Annotated[int, arg(help="random choices of as many heads or coordinates beside each choice")] = 5,
     pool: Annotated[str, arg(help="mean or max over the views of an image")] = "mean",
     jobs: Annotated[int | None, arg(help="processes; by default one for each core")] = None,
 ) -> int:
@@ -84,8 +85,8 @@ def robustness(
 
     clean, laundered, copies = open_launder_stores(stores)
     protocol = make_protocol(clean, **vars(parts))
-    arms = [arm for arm in default_arms(clean, n_nulls=0) if "layer" not in arm.name]
-    arms += [head_removal_arm(clean, n_nulls=0)] if head_removal else []
+    arms = [arm for arm in default_arms(clean, n_nulls=nulls) if "layer" not in arm.name]
+    arms += [head_removal_arm(clean, n_nulls=nulls)] if head_removal else []
     options = {"copies": copies, "n_resamples": resamples, "n_jobs": jobs, "pool": pool}
     found = robustness_curves(clean, laundered, protocol, arms, random_state=parts.random_state, **options)
     write_robustness(found, out, head_robustness(clean, laundered, protocol))

@@ -79,13 +79,21 @@ class Arm:
             split: positions into the rows.
             generator: (n,) names.
         """
-        rows = np.union1d(split.train, split.select)
-        context = {"part": split.part[rows], "generator": generator[rows]}
-        transformer, kept = None, X[rows]
+        transformer = None
         if self.transformer is not None:
+            rows = np.union1d(split.train, split.select)
+            context = {"part": split.part[rows], "generator": generator[rows]}
             beside = {name: values.iloc[rows] for name, values in self.beside.items()}
             transformer = clone(self.transformer).fit(X[rows], y[rows], **context, **beside)
-            kept = transformer.transform(kept)
+        return self.behind(transformer, X, y, split, generator)
+
+    def behind(
+        self, transformer: Any, X: np.ndarray, y: np.ndarray, split: Split, generator: np.ndarray
+    ) -> FittedArm:
+        """Fit the classifier alone, behind a transformer that is fitted already, or None; the rest as in `fit`."""
+        rows = np.union1d(split.train, split.select)
+        context = {"part": split.part[rows], "generator": generator[rows]}
+        kept = X[rows] if transformer is None else transformer.transform(X[rows])
         classifier = clone(self.classifier) if self.classifier is not None else LinearDetector()
         if has_fit_parameter(classifier, "part"):
             return FittedArm(self, transformer, classifier.fit(kept, y[rows], **context))

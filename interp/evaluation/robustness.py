@@ -17,12 +17,13 @@ from interp.evaluation.arms import Arm, FittedArm, needed_features
 from interp.evaluation.cells import evaluation_sets
 from interp.evaluation.robustness_cells import Judged, pooled_sets, small_generators, split_metrics
 from interp.evaluation.robustness_curves import Detectors, curves_of, robustness_sentences
+from interp.evaluation.robustness_nulls import at_random, null_curves
 from interp.features.provenance import differences
 from interp.features.store import FeatureStore
 from interp.images.launder_severity import cell_of
 from interp.protocol.metrics import threshold_for_balanced_accuracy
 from interp.protocol.pooling import ViewPool
-from interp.protocol.resampling import JointResample
+from interp.protocol.resampling import JointResample, derive_seed
 from interp.protocol.roles import Split
 from interp.protocol.splits import Protocol
 
@@ -41,19 +42,22 @@ class Robustness:
             images, paired) with theirs, n_real, n_fake (means over splits), splits.
         choices: a row for each split, arm and fitted: train, select, seed, threshold, C, select_auc, kept, named
             (heads kept or removed).
+        nulls: a row for each random choice of as many heads or coordinates, laundering and test set: arm, fitted, draw,
+            auc, gain (over the first arm fitted on clean images).
         left_out: images of test parts that some laundering could not take, left out everywhere.
         settings: what decided the numbers.
     """
 
     curves: pd.DataFrame
     choices: pd.DataFrame
+    nulls: pd.DataFrame
     left_out: int
     settings: dict[str, Any]
 
     @property
     def words(self) -> str:
         """What was found, in sentences."""
-        return "\n".join(robustness_sentences(self.curves, self.left_out))
+        return "\n".join(robustness_sentences(self.curves, self.nulls, self.left_out))
 
 
 def robustness_curves(
@@ -81,12 +85,13 @@ def robustness_curves(
         clean: features of all images.
         laundered: stores of the same images by name, as `launder_stores` makes them.
         protocol: who trains, selects and tests, over the store's rows.
-        arms: the first is what gains are counted from.
+        arms: the first is what gains are counted from. One that selects or removes is also fitted `n_nulls` times with
+            as many heads or coordinates drawn at random: what its choice has to beat.
         copies: stores of laundered copies: each arm is also fitted with heads and strengths chosen on them, and trained
             on them, see `FITTED`.
         n_resamples: joint resamples of photographs and groups; detectors stay fixed.
         n_jobs: processes; by default one for each core.
-        random_state: seed of the resamples.
+        random_state: seed of the resamples and of random choices.
         pool: "mean" or "max" over the views of an image.
         progress: show bars.
 
@@ -102,7 +107,7 @@ def robustness_curves(
             f"{beside[0]} reads {', '.join(next(a for a in arms if a.beside).beside)} of clean images and cannot "
             "be fitted on copies; leave it out, or give no copies"
         )
-    run = _Run(clean, copies, arms, ViewPool(clean.rows, pool))
+    run = _Run(clean, copies, arms, ViewPool(clean.rows, pool), random_state)
     workers = n_jobs or os.cpu_count() or 1
     with parallel_config(backend="loky", inner_max_num_threads=1):
         fitting = Parallel(n_jobs=workers, return_as="generator")(
@@ -118,15 +123,18 @@ def robustness_curves(
         bar = tqdm(measuring, total=len(judged), desc="measure", unit="split", disable=not progress)
         cells = {"clean": cell_of("none")}
         cells |= {name: cell_of(store.key["laundering"]) for name, store in laundered.items()}
-        names = Detectors([one.arm.name for one in fitted[0]], [one.fitted for one in fitted[0]])
-        curves = curves_of(bar, cells, names)
+        names = [(one.arm.name, one.fitted, one.draw) for one in fitted[0]]
+        real = [(arm, how) for arm, how, draw in names if draw is None]
+        curves = curves_of(bar, cells, Detectors(*map(list, zip(*real, strict=True))))
+    drawn = [(arm, how, draw) for arm, how, draw in names if draw is not None]
+    nulls = null_curves(judged, run.y, list(cells), drawn)
     tested = np.unique(np.concatenate([np.union1d(s.test, s.in_distribution) for s in protocol]))
     settings = {"store": clean.key, "protocol": protocol.describe(), "pool": pool, "n_resamples": n_resamples}
     settings |= {"arms": {arm.name: arm.description for arm in arms}, "random_state": random_state}
     settings |= {"launderings": {name: store.key["laundering"] for name, store in laundered.items()}}
     settings |= {"copies": [store.key["laundering"] for store in copies]}
     left_out = int((clean.usable & ~usable)[tested].sum())
-    return Robustness(curves, _choices(protocol, fitted), left_out, settings)
+    return Robustness(curves, _choices(protocol, fitted), nulls, left_out, settings)
 
 
 @dataclass(frozen=True)
@@ -135,15 +143,22 @@ class _Fitted:
     fitted: str
     model: FittedArm
     threshold: float
+    draw: int | None = None
+    """The number of a random choice; None for the arm itself."""
 
 
 class _Run:
     """What all splits share: features of the clean images and of the copies, labels, views."""
 
     def __init__(
-        self, clean: FeatureStore, copies: Sequence[FeatureStore], arms: Sequence[Arm], views: ViewPool
+        self,
+        clean: FeatureStore,
+        copies: Sequence[FeatureStore],
+        arms: Sequence[Arm],
+        views: ViewPool,
+        random_state: int,
     ):
-        self.arms, self.views = tuple(arms), views
+        self.arms, self.views, self.random_state = tuple(arms), views, random_state
         self.y = (clean.rows["label"] != "real").to_numpy().astype(int)
         self.generator = clean.rows["generator"].to_numpy().astype(str)
         self._usable = np.logical_and.reduce([store.usable for store in (clean, *copies)])
@@ -151,8 +166,8 @@ class _Run:
         self._features = {kind: [s.features(kind) for s in (clean, *copies)] for kind in kinds}
 
     def fit(self, split: Split) -> list[_Fitted]:
-        """Every arm in every way on one split, with its threshold from clean select rows."""
-        found = []
+        """Every arm in every way on one split, with its threshold from clean select rows; random choices last."""
+        found, drawn = [], []
         modes = FITTED if len(self._features[self.arms[0].features]) > 1 else FITTED[:1]
         y_select = self.y[self.views.images(split.select)]
         for mode in modes:
@@ -163,10 +178,16 @@ class _Run:
                 )
                 X = np.concatenate([one[rows] for one in features[: given.n_rows // len(rows)]])
                 many = given.n_rows // len(rows)
-                model = arm.fit(X, np.tile(self.y[rows], many), given, np.tile(self.generator[rows], many))
+                fitting = X, np.tile(self.y[rows], many), given, np.tile(self.generator[rows], many)
+                model = arm.fit(*fitting)
                 scores = self.views(split.select, model.decision_function(features[0][split.select]))
                 found.append(_Fitted(arm, mode, model, threshold_for_balanced_accuracy(y_select, scores)))
-        return found
+                seed = derive_seed(self.random_state, split.name, split.seed, arm.name, mode)
+                rng = np.random.default_rng(seed)
+                for draw in range(arm.n_nulls):
+                    if (random := at_random(model.transformer, rng)) is not None:
+                        drawn.append(_Fitted(arm, mode, arm.behind(random, *fitting), np.nan, draw))
+        return found + drawn
 
     def _stacked(self, split: Split, many: int, train_all: bool) -> tuple[Split, np.ndarray]:
         """A split of the clean train and select rows and their copies, stacked, and the rows that are stacked.
@@ -208,8 +229,10 @@ class _Run:
             )
             sets = evaluation_sets(self.views.judged(kept), self.generator, self.y)
             sets = pooled_sets(sets, self.generator, self.y, small)
-            thresholds = np.array([one.threshold for one in fitted[at]])
-            found.append(Judged(sets, self.views.images(rows), np.stack(scores[at], axis=1), thresholds))
+            real = np.array([one.draw is None for one in fitted[at]])
+            thresholds = np.array([one.threshold for one in fitted[at]])[real]
+            both = np.stack(scores[at], axis=1)
+            found.append(Judged(sets, self.views.images(rows), both[..., real], thresholds, both[..., ~real]))
         return found
 
     @property
@@ -240,7 +263,7 @@ def _choices(protocol: Protocol, fitted: Sequence[Sequence[_Fitted]]) -> pd.Data
     rows = []
     for split, detectors in zip(protocol, fitted, strict=True):
         who = {"train": "+".join(split.train_generators), "select": "+".join(split.select_generators)}
-        for one in detectors:
+        for one in (detector for detector in detectors if detector.draw is None):
             transformer, classifier = one.model.transformer, one.model.classifier
             named = getattr(transformer, "heads_", getattr(transformer, "removed_", None))
             row = {**who, "seed": split.seed, "arm": one.arm.name, "fitted": one.fitted}

@@ -36,12 +36,14 @@ class Judged:
         positions: (k,) int64, sorted: rows that were scored.
         scores: (k, s, m) float64.
         thresholds: (m,) float64, from clean select rows.
+        nulls: (k, s, r) float64: scores of r random choices.
     """
 
     sets: Mapping[str, np.ndarray]
     positions: np.ndarray
     scores: np.ndarray
     thresholds: np.ndarray
+    nulls: np.ndarray
 
 
 def pooled_sets(
@@ -83,16 +85,18 @@ def split_metrics(
     for name, rows in judged.sets.items():
         at = np.searchsorted(judged.positions, rows)
         weights = np.concatenate([np.ones((1, len(rows)), np.float32), resample.counts(rows)])
-        values = _metrics(y[rows], judged.scores[at], judged.thresholds, weights)
+        values = _metrics(y[rows], judged.scores[at], judged.thresholds, weights, resample.unit[rows])
         found[name] = values, np.bincount(y[rows], minlength=2)
     return found
 
 
-def _metrics(y: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """(1 + B, metrics, s, m) float32 of scores (n, s, m), weights (1 + B, n)."""
+def _metrics(
+    y: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray, unit: np.ndarray
+) -> np.ndarray:
+    """(1 + B, metrics, s, m) float32 of scores (n, s, m), weights (1 + B, n), units (n,)."""
     n, s, m = scores.shape
     columns, levels = scores.reshape(n, s * m), np.tile(thresholds, s)
-    auc = resampled_auc(y, columns, weights)
+    auc = resampled_auc(y, columns, weights, unit)
     auc[0] = auc_columns(y, columns)
     rates = rates_at(y, columns, levels, weights)
     called = scores > thresholds

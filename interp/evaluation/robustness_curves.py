@@ -93,16 +93,27 @@ def main_set(curves: pd.DataFrame) -> str:
     return ALL_SETS if ALL_SETS in found else SMALL if SMALL in found else curves["test"].iloc[0]
 
 
-def robustness_sentences(curves: pd.DataFrame, left_out: int = 0) -> list[str]:
+def strongest_nulls(nulls: pd.DataFrame, test: str) -> pd.DataFrame:
+    """The largest gain among random choices on one test set, and their number: gain, draws by arm, fitted, laundering.
+
+    Args:
+        nulls: of `Robustness`.
+        test: one of its test sets.
+    """
+    gains = nulls[nulls["test"] == test].groupby(["arm", "fitted", "laundering"])["gain"]
+    return gains.agg(gain="max", draws="size")
+
+
+def robustness_sentences(curves: pd.DataFrame, nulls: pd.DataFrame, left_out: int = 0) -> list[str]:
     """What the curves say on unseen generators: the cost of laundering, and the gain of each detector.
 
     Args:
-        curves: of `Robustness`.
+        curves, nulls: of `Robustness`.
         left_out: images that some laundering could not take.
     """
     table = curves[(curves["test"] == main_set(curves)) & (curves["metric"] == "auc")]
     worst = table[~table["laundering"].isin(["clean", ALL_LAUNDERINGS])]
-    lines = []
+    strongest, lines = strongest_nulls(nulls, main_set(curves)), []
     for (arm, fitted), group in table.groupby(["arm", "fitted"], sort=False):
         by = group.set_index("laundering")
         line = f"{arm}, fitted {fitted}: AUC {_said(by.loc['clean'])} on clean images"
@@ -114,6 +125,9 @@ def robustness_sentences(curves: pd.DataFrame, left_out: int = 0) -> list[str]:
             gain = by.loc[ALL_LAUNDERINGS]
             if gain["gain_low"] > 0 or gain["gain_high"] < 0:
                 line += f"; {gain['gain']:+.3f} [{gain['gain_low']:+.3f}, {gain['gain_high']:+.3f}] to the first arm"
+            if (arm, fitted, ALL_LAUNDERINGS) in strongest.index:
+                null = strongest.loc[(arm, fitted, ALL_LAUNDERINGS)]
+                line += f"; {null['draws']:.0f} random choices of as many: {null['gain']:+.3f} at most"
         lines.append(line)
     if left_out:
         lines.append(f"{left_out} test images that some laundering could not take are left out everywhere")

@@ -84,8 +84,8 @@ def resampled_auc(
 
     A photograph and a fake of one unit (a twin and its photograph) are drawn together, c times, and would be compared
     c² times, on average twice as often as in the images themselves; the mean over resamples would then lie about
-    (AUC within units - AUC) / units beside the AUC. Where `unit` is given they are compared c times, which the U-statistic
-    of the images asks for, and the resamples lie about the AUC.
+    (AUC within units - AUC) / units beside the AUC. Where `unit` is given they are compared c times, and the resamples
+    lie about the AUC.
 
     Args:
         y: (n,) 1 for a fake, 0 for a photograph.

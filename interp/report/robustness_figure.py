@@ -70,7 +70,7 @@ def robustness_figure(
             if operation is None
             else rest[rest["operation"] == operation]
         )
-        labels = list(dict.fromkeys(group["laundering"]))
+        labels = ["clean", *dict.fromkeys(group["laundering"])]
         for place, name in enumerate(shown):
             line = group[group["detector"] == name]
             start = clean[clean["detector"] == name]
@@ -111,9 +111,9 @@ def head_robustness_figure(heads: pd.DataFrame, *, named: int = 4) -> Figure:
     reliability = heads.attrs.get("reliability", np.nan)
     ordered = heads.sort_values("change")
     if reliability >= 0.7 and named:
-        for row in pd.concat([ordered.head(named), heads.head(named)]).drop_duplicates("head").itertuples():
-            at: tuple[float, float] = (row.transfer_auc, row.laundered_auc)  # type: ignore[assignment]
-            axis.annotate(str(row.head), at, xytext=(4, -7), textcoords="offset points", fontsize=7.5)
+        _name_beside(
+            axis, pd.concat([ordered.head(named), heads.head(named)]).drop_duplicates("head"), low, high
+        )
     axis.set(xlim=(low, high), ylim=(low, high), aspect="equal")
     axis.set_xlabel("AUC of the head alone on select generators, clean", fontsize=9)
     axis.set_ylabel("the same, mean over launderings", fontsize=9)
@@ -122,6 +122,39 @@ def head_robustness_figure(heads: pd.DataFrame, *, named: int = 4) -> Figure:
     for edge in ("top", "right"):
         axis.spines[edge].set_visible(False)
     return figure
+
+
+def _name_beside(axis: Axes, heads: pd.DataFrame, low: float, high: float, gap: float = 0.045) -> None:
+    """Names in a column beside the panel, a thin line to each point, so that near points stay readable."""
+    heads = heads.sort_values("laundered_auc")
+    heights = ((heads["laundered_auc"] - low) / (high - low)).to_numpy()
+    steps = gap * np.arange(len(heights))
+    heights = np.maximum.accumulate(heights - steps) + steps
+    heights = heights - max(0.0, heights[-1] - 1)
+    heights = np.minimum.accumulate((heights - steps)[::-1])[::-1] + steps
+    line = {"arrowstyle": "-", "color": "0.6", "linewidth": 0.6, "shrinkB": 3, "relpos": (0, 0.5)}
+    for height, row in zip(heights, heads.itertuples(), strict=True):
+        at: tuple[float, float] = (row.transfer_auc, row.laundered_auc)  # type: ignore[assignment]
+        axis.annotate(
+            str(row.head),
+            at,
+            (1.02, height),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=7.5,
+            arrowprops=line,
+            annotation_clip=False,
+        )
+
+
+def _short(laundering: str) -> str:
+    """A chain on as many lines as it has steps, without the folders that models lie in.
+
+    >>> _short("crop:0.5+vae:/models/taesd")
+    'crop:0.5\\n+ vae:taesd'
+    """
+    steps = laundering.split("+")
+    return "\n+ ".join(":".join(part.rsplit("/", 1)[-1] for part in step.split(":")) for step in steps)
 
 
 def _axis_name(operation: str | None) -> str:
@@ -146,16 +179,15 @@ def _draw(
 ) -> None:
     """One detector in one panel; with labels, dots at them instead of a line."""
     style, marker, grey = STYLES[place % len(STYLES)]
+    line = pd.concat([start, line[line["severity"] > 0]])
     if labels is None:
-        line = pd.concat([start, line[line["severity"] > 0]]).sort_values("severity", kind="stable")
+        line = line.sort_values("severity", kind="stable")
         x = line["severity"].to_numpy(float)
         x = x + (place - (of - 1) / 2) * 0.008 * (x.max() or 1)
     else:
         x = np.array([labels.index(one) for one in line["laundering"]]) + (place - (of - 1) / 2) * 0.12
         axis.set_xticks(
-            range(len(labels)),
-            [label if len(label) < 11 else label.split(":")[0] for label in labels],
-            fontsize=8,
+            range(len(labels)), [_short(label) for label in labels], fontsize=8 if len(labels) < 4 else 6.5
         )
         axis.set_xlim(-0.6, len(labels) - 0.4)
         style = ""

@@ -9,7 +9,7 @@ import pandas as pd
 
 from interp.evaluation.head_robustness import head_means
 from interp.evaluation.robustness import Robustness
-from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS, main_set
+from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS, main_set, strongest_nulls
 from interp.report.figures import save_figure
 from interp.report.robustness_figure import head_robustness_figure, robustness_figure
 
@@ -17,7 +17,7 @@ LINES = ("balanced_accuracy", "accuracy_photographs", "accuracy_fakes", "flip_ra
 
 
 def write_robustness(found: Robustness, out: str | Path, heads: pd.DataFrame | None = None) -> None:
-    """Write curves.csv, choices.csv, robustness.png and robustness.md; with `heads`, heads.csv and heads.png.
+    """Write curves.csv, choices.csv, nulls.csv, robustness.md and .png; with `heads`, heads.csv and heads.png.
 
     Args:
         found: what `robustness_curves` measured.
@@ -28,6 +28,7 @@ def write_robustness(found: Robustness, out: str | Path, heads: pd.DataFrame | N
     out.mkdir(parents=True, exist_ok=True)
     found.curves.to_csv(out / "curves.csv", index=False)
     found.choices.to_csv(out / "choices.csv", index=False)
+    found.nulls.to_csv(out / "nulls.csv", index=False)
     save_figure(robustness_figure(found.curves), out / "robustness.png")
     text = robustness_markdown(found)
     if heads is not None:
@@ -64,7 +65,7 @@ def robustness_markdown(found: Robustness) -> str:
         "",
         f"What each detector gains over the first, fitted on clean images. {caption}",
         "",
-        _gains(auc),
+        _gains(auc, strongest_nulls(found.nulls, main_set(found.curves))),
     ]
     first = curves[(curves["arm"] == auc["arm"].iloc[0]) & (curves["fitted"] == "clean")]
     lines = first[first["metric"].isin(LINES)].assign(shown=_said)
@@ -74,13 +75,16 @@ def robustness_markdown(found: Robustness) -> str:
     return "\n".join([*parts, ""])
 
 
-def _gains(auc: pd.DataFrame) -> str:
-    rows = []
+def _gains(auc: pd.DataFrame, strongest: pd.DataFrame) -> str:
+    rows, null = [], strongest["gain"].map("{:+.3f}".format)
     for (arm, fitted), group in auc.groupby(["arm", "fitted"], sort=False):
         by = group.assign(auc=_said(group), gain=_said(group, "gain_")).set_index("laundering")
         clean, all_of = by.loc["clean"], by.loc[ALL_LAUNDERINGS]
-        rows.append([arm, fitted, clean["auc"], clean["gain"], all_of["auc"], all_of["gain"]])
-    names = ["arm", "fitted", "clean", "gain, clean", "all launderings", "gain, all launderings"]
+        random = [null.get((arm, fitted, cell), "") for cell in ("clean", ALL_LAUNDERINGS)]
+        row = [arm, fitted, clean["auc"], clean["gain"], random[0], all_of["auc"], all_of["gain"], random[1]]
+        rows.append(row)
+    names = ["arm", "fitted", "clean", "gain, clean", "random choices, at most"]
+    names += ["all launderings", "gain, all launderings", "random choices there, at most"]
     return _markdown(pd.DataFrame(rows, columns=names))
 
 

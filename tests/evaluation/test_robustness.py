@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from interp.evaluation.robustness import FITTED, Robustness, robustness_curves
 from interp.evaluation.robustness_cells import SMALL
 from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS
 from interp.protocol.splits import Protocol
+from interp.report.robustness_tables import robustness_markdown
 
 LAYOUT = HeadLayout(1, 2, 2)
 BREAKS, LASTS = "L0.H0", "L0.H1"
@@ -187,6 +188,39 @@ def test_sentences_say_what_was_gained_and_lost(found: Robustness) -> None:
     lines = found.words.splitlines()
     assert len(lines) == len(ARMS) * len(FITTED)
     assert lines[0].startswith("all, fitted clean: AUC 0.9") and "least under jpeg:30" in lines[0]
+
+
+def test_random_choices_stand_beside_a_choice_and_are_detectors_of_their_own(stores, protocol) -> None:
+    one = Protocol(protocol.rows, protocol.splits[:1])
+    arms = [ARMS[0], replace(ARMS[1], n_nulls=6), replace(ARMS[0], name="never", n_nulls=3)]
+    found = curves(stores, one, arms, copies=[stores["copy"]], n_resamples=3)
+    assert set(found.nulls["arm"]) == {"one"} and set(found.nulls["fitted"]) == set(FITTED)
+    drawn = found.nulls.query("test == 'attngan'").set_index(["fitted", "laundering", "draw"]).sort_index()
+    split, y = one.splits[0], (stores["clean"].rows["label"] != "real").to_numpy().astype(int)
+    generator = stores["clean"].rows["generator"].to_numpy().astype(str)
+    rows = split.test[np.isin(generator[split.test], ["real", "attngan"])]
+    values = stores["clean"].values
+    alone = []
+    for columns in (slice(0, 2), slice(2, 4)):
+        fitted = ARMS[0].fit(values[:, columns], y, split, generator)
+        scores = (
+            fitted.decision_function(stores[name].values[rows][:, columns]) for name in ("clean", "jpeg:30")
+        )
+        alone.append([roc_auc_score(y[rows], score) for score in scores])
+    reached = drawn.loc["clean"]["auc"].unstack("laundering")[["clean", "jpeg:30"]].to_numpy()
+    near = np.abs(reached[:, None] - np.array(alone)).max(axis=2) < 1e-9
+    assert (
+        near.any(axis=1).all() and near.any(axis=0).all()
+    )  # each is one of the two heads, and both were drawn
+    plain = at(found)["value"]["all", "clean"]
+    gain = drawn.loc["trained on copies"].xs("jpeg:30", level="laundering")
+    assert np.allclose(gain["gain"], gain["auc"] - plain["jpeg:30"], atol=1e-6)
+    lucky = drawn.loc["clean"]["gain"].xs(ALL_LAUNDERINGS, level="laundering").max()
+    line = next(line for line in found.words.splitlines() if line.startswith("one, fitted clean"))
+    assert f"6 random choices of as many: {lucky:+.3f} at most" in line
+    again = curves(stores, one, arms, copies=[stores["copy"]], n_resamples=3)
+    pd.testing.assert_frame_equal(again.nulls, found.nulls)
+    assert "random" in robustness_markdown(found) and curves(stores, one, n_resamples=3).nulls.empty
 
 
 def test_a_head_that_breaks_is_told_from_one_that_lasts(stores, protocol) -> None:

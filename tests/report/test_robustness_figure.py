@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
 from interp.errors import InputError
 from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS
@@ -47,6 +49,7 @@ def test_a_panel_for_each_operation_and_a_line_for_each_detector() -> None:
     line = panels[0].lines[0]
     np.testing.assert_allclose(np.asarray(line.get_ydata(), float), [0.85, 0.84, 0.83, 0.82])
     assert [tick.get_text() for tick in panels[-1].get_xticklabels()] == [
+        "clean",
         "resize:2",
         "vae:taef2",
         "screenshot",
@@ -77,3 +80,18 @@ def test_heads_are_named_only_where_their_order_repeats(reliability: float) -> N
     axis = head_robustness_figure(heads).axes[0]
     assert len(axis.lines[1].get_xdata()) == 36  # type: ignore[arg-type]
     assert bool(axis.texts) == (reliability >= 0.7)
+
+
+def test_names_of_near_heads_do_not_overlap() -> None:
+    heads = pd.DataFrame(
+        {"head": [f"L11.H{i}" for i in range(12)], "transfer_auc": 0.8, "laundered_auc": 0.7}
+    )
+    heads["change"] = heads["laundered_auc"] - heads["transfer_auc"]
+    heads.loc[:1, ["transfer_auc", "laundered_auc"]] = 0.5
+    heads.attrs["reliability"] = 0.9
+    figure = head_robustness_figure(heads, named=6)
+    FigureCanvasAgg(figure).draw()
+    boxes = sorted((Text.get_window_extent(text) for text in figure.axes[0].texts), key=lambda box: box.y0)
+    assert len(boxes) >= 6
+    assert all(low.y1 <= high.y0 for low, high in zip(boxes, boxes[1:], strict=False))
+    assert boxes[0].y0 >= 0 and boxes[-1].y1 <= figure.bbox.height
