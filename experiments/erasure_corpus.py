@@ -29,7 +29,6 @@ from interp.analysis.subspace_removal import MeanDifferenceRemoval, PcaRemoval
 from interp.evaluation.arms import concept_erasure_arm, generator_erasure_arm
 from interp.evaluation.cells import Cells
 from interp.evaluation.transfer import Transfer
-from interp.protocol.intervals import percentile_interval
 from interp.report.figures import save_figure
 
 ART = re.compile(
@@ -101,10 +100,8 @@ def gains(cells: Cells, chosen: np.ndarray) -> pd.DataFrame:
     table = cells.mean(chosen).rename_axis("arm")
     for number, arm in enumerate(cells.arms):
         against = cells.arms.index(BASELINE.get(arm, "embedding"))
-        of_arm, of_base = (cells.resampled[:, chosen, i].mean(1) for i in (number, against))
-        low, high = percentile_interval(of_arm - of_base)
-        gain = cells.auc[chosen, number].mean() - cells.auc[chosen, against].mean()
-        table.loc[arm, ["gain", "gain_low", "gain_high"]] = gain, low, high
+        found = [one[number] for one in cells.gain(chosen, against)]
+        table.loc[arm, ["gain", "gain_low", "gain_high"]] = found
     return table
 
 

@@ -31,7 +31,6 @@ from interp.detectors.map_store import extract_maps
 from interp.evaluation.cells import Cells
 from interp.evaluation.system_comparison import compare_systems
 from interp.features.pixels import StoreWithImages
-from interp.protocol.intervals import percentile_interval
 
 STEPS = 10
 """Of the reconstruction that a map is timed against, there and back."""
@@ -100,11 +99,8 @@ def main(settings: Settings) -> None:
 
 def gains_over(cells: Cells, baseline: str) -> pd.DataFrame:
     """What each system's mean AUC over unseen generators gains over one of them: gain, low, high (joint resample)."""
-    at = cells.arms.index(baseline)
-    mean = cells.auc[cells.unseen].mean(0)
-    resampled = cells.resampled[:, cells.unseen].mean(1)
-    low, high = percentile_interval(resampled - resampled[:, [at]])
-    return pd.DataFrame({"gain": mean - mean[at], "low": low, "high": high}, index=list(cells.arms))
+    gain, low, high = cells.gain(cells.unseen, cells.arms.index(baseline))
+    return pd.DataFrame({"gain": gain, "low": low, "high": high}, index=list(cells.arms))
 
 
 def variants(settings: Settings) -> dict[str, Any]:

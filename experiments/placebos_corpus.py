@@ -36,7 +36,6 @@ from interp.evaluation.placebo_kinds import (
 )
 from interp.evaluation.placebos import Placebo, head_placebos, placebo_marks, placebo_panel
 from interp.evaluation.transfer import Transfer
-from interp.protocol.intervals import percentile_interval
 from interp.report.figures import save_figure
 from interp.report.placebo_figure import draw_placebos
 
@@ -184,12 +183,8 @@ def costs(transfer: Transfer) -> pd.DataFrame:
     cleans |= {"coordinate_removal": "embedding", "head_removal": "embedding", "selected_heads": "all_heads"}
     for cleaned, plain in cleans.items():
         a, b = cells.arms.index(cleaned), cells.arms.index(plain)
-        delta = (cells.auc[:, a] - cells.auc[:, b])[cells.unseen].mean()
-        drawn = (cells.resampled[:, cells.unseen, a] - cells.resampled[:, cells.unseen, b]).mean(1)
-        low, high = percentile_interval(drawn)
-        rows.append(
-            {"arm": cleaned, "against": plain, "delta": delta, "low": float(low), "high": float(high)}
-        )
+        delta, low, high = (float(one[a]) for one in cells.gain(cells.unseen, b))
+        rows.append({"arm": cleaned, "against": plain, "delta": delta, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from interp.protocol.bca import bca_from_influence
 from interp.protocol.intervals import percentile_interval
-from interp.protocol.metrics import auc_columns
+from interp.protocol.metrics import auc_columns, auc_influence
 from interp.protocol.resampling import JointResample, resampled_auc
 from interp.protocol.roles import Split
 
@@ -35,6 +36,27 @@ class SplitScores:
 
 
 @dataclass(frozen=True)
+class UnitInfluence:
+    """What the units of a `JointResample` contribute to the AUCs of cells.
+
+    Attributes:
+        stratum: (units,) int64, as in the resample.
+        cells: for each cell, units (k,) int64 and contributions (k, m) float64, seeds averaged.
+    """
+
+    stratum: np.ndarray
+    cells: Sequence[tuple[np.ndarray, np.ndarray]]
+
+    def mean(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Contributions (u, m) of all units that chosen cells (c,) bool hold, to the cells' mean; strata (u,)."""
+        which = [self.cells[at] for at in np.flatnonzero(chosen).tolist()]
+        units, at = np.unique(np.concatenate([unit for unit, _ in which]), return_inverse=True)
+        sums = np.zeros((len(units), which[0][1].shape[1]))
+        np.add.at(sums, at, np.concatenate([values for _, values in which]))
+        return sums / len(which), self.stratum[units]
+
+
+@dataclass(frozen=True)
 class Cells:
     """AUC of m arms in c cells, seeds averaged, with B joint resamples of photographs and groups.
 
@@ -43,18 +65,45 @@ class Cells:
         arms: m names.
         auc: (c, m) float64.
         resampled: (B, c, m) float64.
+        influence: what each unit of the resample contributes to each cell; None leaves intervals uncorrected.
     """
 
     table: pd.DataFrame
     arms: tuple[str, ...]
     auc: np.ndarray
     resampled: np.ndarray
+    influence: UnitInfluence | None = None
+
+    def interval(
+        self, chosen: np.ndarray, weights: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Means over the chosen cells (c,) bool, with 95 % over images (BCa, see `interp.protocol.bca`).
+
+        Args:
+            chosen: (c,) bool.
+            weights: (m, k): numbers made of the arms' AUCs, such as one less another; by default the arms' own.
+
+        Returns:
+            value, low, high: (k,) float64.
+        """
+        combine = np.eye(len(self.arms)) if weights is None else weights
+        value, drawn = self.auc[chosen].mean(0) @ combine, self.resampled[:, chosen].mean(1) @ combine
+        if self.influence is None:
+            return value, *percentile_interval(drawn)
+        contributed, stratum = self.influence.mean(chosen)
+        low, high, _ = bca_from_influence(value, drawn, contributed @ combine, stratum)
+        return value, low, high
+
+    def gain(self, chosen: np.ndarray, base: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same of every arm's AUC less that of the arm at position `base`."""
+        less = np.eye(len(self.arms))
+        less[base] -= 1
+        return self.interval(chosen, less)
 
     def mean(self, chosen: np.ndarray) -> pd.DataFrame:
         """Mean AUC over the chosen cells (c,) bool: a row for each arm with auc, low, high."""
-        low, high = percentile_interval(self.resampled[:, chosen].mean(axis=1))
         return pd.DataFrame(
-            {"auc": self.auc[chosen].mean(0), "low": low, "high": high}, index=list(self.arms)
+            dict(zip(("auc", "low", "high"), self.interval(chosen), strict=True)), index=list(self.arms)
         )
 
     def by(self, columns: Sequence[str]) -> pd.DataFrame:
@@ -119,17 +168,20 @@ def joint_cells(
     generator = rows["generator"].to_numpy().astype(str)
     arms = splits[0].arms
     sums: dict[tuple[str, str, str], list] = {}
+    shared: dict[tuple[str, str, str], list[tuple[np.ndarray, np.ndarray]]] = {}
     for one in splits:
         for test, members in evaluation_sets(one.split, generator, y).items():
             scores = one.scores[np.searchsorted(one.positions, members)]
+            unit = resample.unit[members]
             entry = (
                 auc_columns(y[members], scores),
-                resampled_auc(y[members], scores, resample.counts(members), resample.unit[members]),
+                resampled_auc(y[members], scores, resample.counts(members), unit),
             )
             cell = ("+".join(one.split.train_generators), "+".join(one.split.select_generators), test)
             sums.setdefault(cell, []).append(
                 (*entry, int((y[members] == 0).sum()), int((y[members] == 1).sum()))
             )
+            shared.setdefault(cell, []).append((unit, auc_influence(y[members], scores)))
     table = pd.DataFrame(list(sums), columns=["train", "select", "test"])
     table["n_real"] = [np.mean([entry[2] for entry in entries]) for entries in sums.values()]
     table["n_fake"] = [np.mean([entry[3] for entry in entries]) for entries in sums.values()]
@@ -138,4 +190,13 @@ def joint_cells(
     resampled = np.stack(
         [np.nanmean([entry[1] for entry in entries], axis=0) for entries in sums.values()], axis=1
     )
-    return Cells(table, arms, auc, resampled)
+    influence = UnitInfluence(resample.stratum, [by_unit(entries) for entries in shared.values()])
+    return Cells(table, arms, auc, resampled, influence)
+
+
+def by_unit(entries: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Units (k,) and their contributions (k, m): of the units and contributions of images, the mean over seeds."""
+    units, at = np.unique(np.concatenate([unit for unit, _ in entries]), return_inverse=True)
+    sums = np.zeros((len(units), entries[0][1].shape[1]))
+    np.add.at(sums, at, np.concatenate([values for _, values in entries]))
+    return units, sums / len(entries)

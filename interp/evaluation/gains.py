@@ -7,7 +7,7 @@ import pandas as pd
 
 from interp.evaluation.cells import IN_DISTRIBUTION, Cells
 from interp.evaluation.summary import BASELINE
-from interp.protocol.intervals import holm, percentile_interval, two_sided_p
+from interp.protocol.intervals import holm, two_sided_p
 
 
 def gains_by_generator(cells: Cells) -> pd.DataFrame:
@@ -26,15 +26,13 @@ def gains_by_generator(cells: Cells) -> pd.DataFrame:
     rows = []
     for name in sorted(set(test) - {IN_DISTRIBUTION}):
         chosen = test == name
-        auc = cells.auc[chosen].mean(0)
+        gain, low, high = cells.gain(chosen, base)
         drawn = cells.resampled[:, chosen].mean(1)
         gains = drawn - drawn[:, [base]]
-        low, high = percentile_interval(gains)
         p, n_fake = two_sided_p(gains), cells.table.loc[chosen, "n_fake"].mean()
         for column, arm in enumerate(cells.arms):
             if column != base:
-                gain = float(auc[column] - auc[base])
-                rows.append([arm, name, gain, low[column], high[column], p[column], n_fake])
+                rows.append([arm, name, gain[column], low[column], high[column], p[column], n_fake])
     found = pd.DataFrame(rows, columns=["arm", "test", "gain", "low", "high", "p", "n_fake"])
     found.insert(6, "p_holm", holm(found["p"]) if len(found) else np.empty(0))
     order = {arm: place for place, arm in enumerate(cells.arms)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,10 @@ from interp.analysis.closed_form import HeadMoments, ridge_probes
 from interp.analysis.ranking import PROBE_C
 from interp.errors import InputError
 from interp.evaluation.arms import Arm, needed_features
+from interp.evaluation.cells import UnitInfluence, by_unit
 from interp.features.store import FeatureStore
-from interp.protocol.intervals import percentile_interval
+from interp.protocol.bca import bca_from_influence
+from interp.protocol.metrics import auc_influence
 from interp.protocol.resampling import JointResample, resampled_auc
 from interp.protocol.roles import Split
 from interp.protocol.splits import Protocol
@@ -250,28 +251,28 @@ class _Asked:
     ) -> pd.DataFrame:
         """Splits averaged, with intervals over one joint resample of photographs."""
         resample = JointResample(self.rows, n_resamples=n_resamples, random_state=random_state)
-        rows: list[dict[str, Any]] = []
+        tables = []
         for number, placebo in enumerate(self.placebos):
-            aucs, drawn, counts = [], [], []
+            aucs, drawn, counts, contributed = [], [], [], []
             for one in found:
                 where, scores = one[number]
                 aucs.append(resampled_auc(where[:, 1], scores, np.ones((1, len(where))))[0])
                 unit = resample.unit[where[:, 0]]
                 drawn.append(resampled_auc(where[:, 1], scores, resample.counts(where[:, 0]), unit))
+                contributed.append(by_unit([(unit, auc_influence(where[:, 1], scores))]))
                 counts.append([where[:, 1].sum(), (1 - where[:, 1]).sum()])
-            low, high = percentile_interval(np.nanmean(drawn, axis=0))
-            gaps = np.abs(np.array(aucs) - 0.5)
-            one_side, other = np.mean(counts, axis=0)
-            for column, name in enumerate(names):
-                auc = float(np.mean([a[column] for a in aucs]))
-                ends = float(low[column]) - 0.5, 0.5 - float(high[column])
-                rows.append(
-                    {who: name, "placebo": placebo.name, "auc": auc, "low": low[column], "high": high[column]}
-                    | {"gap": abs(auc - 0.5), "outside": float((gaps[:, column] > TOLERATED).mean())}
-                    | {"explained": abs(auc - 0.5) > TOLERATED, "sure": max(ends) > TOLERATED}
-                    | {"n_one": one_side, "n_other": other, "splits": len(found)}
-                )
-        return pd.DataFrame(rows)
+            influence = UnitInfluence(resample.stratum, contributed).mean(np.full(len(found), True))
+            low, high, _ = bca_from_influence(np.mean(aucs, axis=0), np.nanmean(drawn, axis=0), *influence)
+            auc, outside = np.mean(aucs, axis=0), np.abs(np.array(aucs) - 0.5) > TOLERATED
+            table = pd.DataFrame(
+                {who: list(names), "placebo": placebo.name, "auc": auc, "low": low, "high": high}
+            )
+            table["gap"], table["outside"] = np.abs(auc - 0.5), outside.mean(axis=0)
+            table["explained"] = table["gap"] > TOLERATED
+            table["sure"] = np.maximum(low - 0.5, 0.5 - high) > TOLERATED
+            table["n_one"], table["n_other"] = np.mean(counts, axis=0)
+            tables.append(table.assign(splits=len(found)))
+        return pd.concat(tables, ignore_index=True)
 
 
 def _laid_over(store: FeatureStore, asked: str, other: FeatureStore) -> np.ndarray:

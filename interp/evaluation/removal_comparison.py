@@ -18,7 +18,6 @@ from interp.analysis.head_selection import HeadSelection
 from interp.evaluation.arms import Arm, head_removal_arm
 from interp.evaluation.cells import Cells, SplitScores, joint_cells
 from interp.features.store import FeatureStore
-from interp.protocol.intervals import percentile_interval
 from interp.protocol.resampling import derive_seed
 from interp.protocol.roles import Split
 from interp.protocol.splits import Protocol
@@ -135,9 +134,8 @@ def arm_table(cells: Cells) -> pd.DataFrame:
     """Mean AUC on unseen generators with a 95 % interval; columns `name/0`, `name/1`, … are draws of one arm."""
     rows = []
     for name, columns in _draws(cells.arms).items():
-        low, high = percentile_interval(_resampled(cells, columns))
-        auc = cells.auc[cells.unseen][:, columns].mean()
-        rows.append({"arm": name, "auc": auc, "low": float(low), "high": float(high)})
+        auc, low, high = (float(one[0]) for one in cells.interval(cells.unseen, _mean_of(cells, columns)))
+        rows.append({"arm": name, "auc": auc, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
@@ -146,10 +144,9 @@ def contrast_table(cells: Cells, pairs: Sequence[tuple[str, str]]) -> pd.DataFra
     draws, rows = _draws(cells.arms), []
     for arm, against in pairs:
         ours, theirs = draws[arm], draws[against]
-        low, high = percentile_interval(_resampled(cells, ours) - _resampled(cells, theirs))
-        means = [cells.auc[cells.unseen][:, columns].mean() for columns in (ours, theirs)]
-        delta = means[0] - means[1]
-        rows.append({"arm": arm, "against": against, "delta": delta, "low": float(low), "high": float(high)})
+        weights = _mean_of(cells, ours) - _mean_of(cells, theirs)
+        delta, low, high = (float(one[0]) for one in cells.interval(cells.unseen, weights))
+        rows.append({"arm": arm, "against": against, "delta": delta, "low": low, "high": high})
     return pd.DataFrame(rows)
 
 
@@ -160,9 +157,11 @@ def _draws(arms: Sequence[str]) -> Mapping[str, list[int]]:
     return found
 
 
-def _resampled(cells: Cells, columns: list[int]) -> np.ndarray:
-    """(B,) mean over unseen cells and draws."""
-    return cells.resampled[:, cells.unseen][:, :, columns].mean(axis=(1, 2))
+def _mean_of(cells: Cells, columns: list[int]) -> np.ndarray:
+    """(m, 1) weights: the mean over some columns."""
+    weights = np.zeros((len(cells.arms), 1))
+    weights[columns] = 1 / len(columns)
+    return weights
 
 
 def _refitted(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from interp.evaluation.cells import Cells
-from interp.protocol.intervals import Interval, holm, percentile_interval, two_sided_p, two_way_interval
+from interp.protocol.intervals import Interval, holm, two_sided_p, two_way_interval
 from interp.protocol.next_generator import next_generator_interval
 
 BASELINE = "embedding"
@@ -52,7 +52,7 @@ def summarise(cells: Cells, nulls: pd.DataFrame, families: Mapping[str, str]) ->
     delta = cells.auc[unseen] - cells.auc[unseen][:, [base]]
     resampled = (cells.resampled[:, unseen] - cells.resampled[:, unseen][:, :, [base]]).mean(1)
     table["delta_to_embedding"] = delta.mean(0)
-    table["delta_low"], table["delta_high"] = percentile_interval(resampled)
+    _, table["delta_low"], table["delta_high"] = cells.gain(unseen, base)
     spread = [_over_generators(delta[:, m], cells.table[unseen], families) for m in range(len(cells.arms))]
     table["delta_generators_low"] = [s.low for s in spread]
     table["delta_generators_high"] = [s.high for s in spread]

@@ -164,6 +164,31 @@ def _placements(y: ArrayLike, scores: ArrayLike) -> tuple[np.ndarray, np.ndarray
     return of_fakes, of_real
 
 
+def auc_influence(y: ArrayLike, scores: ArrayLike) -> np.ndarray:
+    """What each image contributes to the AUC: its placement less the AUC, over the images of its class.
+
+    The sum is 0 in each class, and leaving out image i of a class of k changes the AUC by -k / (k - 1) times its
+    contribution (the empirical influence function, Hampel 1974).
+
+    Args:
+        y: (n,) 1 for a fake, 0 for a photograph, both present.
+        scores: (n, m) float, higher for fakes.
+
+    Returns:
+        (n, m) float64.
+
+    >>> auc_influence([0, 0, 1, 1], [[1.0], [3.0], [2.0], [4.0]]).ravel()
+    array([ 0.125, -0.125, -0.125,  0.125])
+    """
+    fake, values = check_scores(y, scores)
+    found = np.empty(values.shape)
+    for column, one in enumerate(values.T):
+        of_fakes, of_real = _placements(y, one)
+        found[fake, column] = (of_fakes - of_fakes.mean()) / len(of_fakes)
+        found[~fake, column] = (of_real - of_real.mean()) / len(of_real)
+    return found
+
+
 def _standard_error(of_fakes: np.ndarray, of_real: np.ndarray) -> float:
     if min(len(of_fakes), len(of_real)) < 2:
         return float("nan")

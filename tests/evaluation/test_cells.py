@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
 from interp.evaluation.cells import IN_DISTRIBUTION, SplitScores, evaluation_sets, joint_cells
 from interp.evaluation.summary import summarise
+from interp.protocol.bca import clustered_interval
+from interp.protocol.resampling import JointResample, resampled_auc
+from interp.protocol.roles import Split
 from interp.protocol.splits import Protocol
 
 GENERATORS = ["a", "b", "c", "d"]
@@ -94,3 +100,49 @@ def test_one_family_gives_no_interval_over_generators(scored):
     rows, splits = scored
     summary = summarise(joint_cells(splits, rows, n_resamples=20), NO_NULLS, dict.fromkeys(GENERATORS, "gan"))
     assert summary["generators_low"].isna().all()
+
+
+def of_groups(groups: int, target: float, rng: np.random.Generator) -> tuple[pd.DataFrame, list[SplitScores]]:
+    """One cell of 2 x 200 images whose groups share a third of the variance; the second arm is blind."""
+    rows = table(200).query("generator in ('real', 'a', 'b', 'c')")
+    each = -(-200 // groups)
+    rows["group"] = [f"{g} {i % 200 // each}" for i, g in enumerate(rows["generator"])]
+    y = (rows["label"] == "fake").to_numpy()
+    real, seen = (np.flatnonzero(rows["generator"] == name) for name in ("real", "c"))
+    test, nobody = np.concatenate([real, seen]), np.empty(0, np.int64)
+    split = Split(("a",), ("b",), ("c",), 0, len(rows), train=nobody, select=nobody, test=test)
+    shared = dict(zip(rows["group"].unique(), rng.normal(size=rows["group"].nunique()), strict=True))
+    own = rng.normal(size=(len(test), 2))
+    scores = np.sqrt(2 / 3) * own + np.sqrt(1 / 3) * rows["group"].map(shared).to_numpy()[test, None]
+    scores[:, 0] += norm.ppf(target) * np.sqrt(2) * y[test]
+    return rows, [SplitScores(split, ("embedding", "blind"), test, scores)]
+
+
+def test_intervals_are_those_of_a_jackknife_over_groups():
+    rows, splits = of_groups(25, 0.85, np.random.default_rng(5))
+    cells = joint_cells(splits, rows, n_resamples=2000)
+    at, y = splits[0].positions, (rows["label"] == "fake").to_numpy().astype(int)
+    expected = clustered_interval(
+        resampled_auc, y[at], splits[0].scores, JointResample(rows, n_resamples=2000), at
+    )
+    found = cells.mean(cells.unseen)
+    assert expected.corrected.all()
+    np.testing.assert_allclose(found["low"], expected.low, atol=0.002)
+    np.testing.assert_allclose(found["high"], expected.high, atol=0.002)
+    gain, low, high = cells.gain(cells.unseen, 1)
+    assert gain[1] == low[1] == high[1] == 0 and low[0] < gain[0] < high[0]
+    assert gain[0] == pytest.approx(found["auc"].iloc[0] - found["auc"].iloc[1])
+
+
+@pytest.mark.parametrize("groups", [15, 30])
+def test_intervals_cover_for_few_groups_and_high_auc(groups: int):
+    rng, covered, plain = np.random.default_rng(6), [], []
+    for seed in range(200):
+        rows, splits = of_groups(groups, 0.95, rng)
+        cells = joint_cells(splits, rows, n_resamples=300, random_state=seed)
+        low, high = cells.mean(cells.unseen).loc["embedding", ["low", "high"]]
+        covered.append(low <= 0.95 <= high)
+        bare = replace(cells, influence=None).mean(cells.unseen).loc["embedding"]
+        plain.append(bare["low"] <= 0.95 <= bare["high"])
+    assert 0.9 <= np.mean(covered) <= 0.985
+    assert np.mean(covered) > np.mean(plain)

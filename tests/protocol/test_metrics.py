@@ -13,6 +13,7 @@ from interp.protocol.metrics import (
     auc,
     auc_by_generator,
     auc_columns,
+    auc_influence,
     balanced_accuracy_at,
     delong,
     standard_error_auc,
@@ -188,3 +189,15 @@ def test_wrong_scores_are_refused(y: list, scores: list, message: str):
 def test_a_threshold_needs_both_classes():
     with pytest.raises(InputError, match="both classes; given 2 fakes and 0 photographs"):
         threshold_for_balanced_accuracy([1, 1], [0.1, 0.2])
+
+
+@given(st.integers(2, 12), st.integers(2, 12), st.integers(0, 1000))
+def test_influence_tells_what_leaving_an_image_out_would_change(n_real: int, n_fake: int, seed: int):
+    y = np.repeat([0, 1], [n_real, n_fake])
+    scores = np.random.default_rng(seed).integers(0, 5, size=(len(y), 2)).astype(float)
+    found = auc_influence(y, scores)
+    np.testing.assert_allclose([found[y == 0].sum(0), found[y == 1].sum(0)], 0, atol=1e-12)
+    for i in range(len(y)):
+        k = (y == y[i]).sum()
+        without = auc_columns(np.delete(y, i), np.delete(scores, i, axis=0))
+        np.testing.assert_allclose(auc_columns(y, scores) - without, k / (k - 1) * found[i], atol=1e-12)
