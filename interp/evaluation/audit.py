@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from interp.errors import InputError
-from interp.evaluation.one_feature import FOLDS, as_categories, folds_of, out_of_fold, permutation_p
+from interp.evaluation.audit_text import container_sentence
+from interp.evaluation.one_feature import ALL, FOLDS, as_categories, folds_of, out_of_fold, permutation_p
 from interp.images.audit_facts import COMPRESSED, LOOKED_AT, audit_facts
 from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
@@ -25,7 +26,6 @@ from interp.protocol.metrics import auc
 LEVEL, LEAST = 0.05, 0.6
 """An alarm is a p below the one, adjusted by Holm over all features of an audit, and an AUC above the other."""
 
-ALL = "all together"
 FEWEST = 20
 """Images that a generator must have to be named as the one that a feature tells best."""
 
@@ -78,7 +78,12 @@ class Audit:
     @property
     def sentence(self) -> str:
         """The container's alarm in one sentence, for the top of a report; empty where there is none."""
-        return container_sentence(self.table, self.equalize)
+        return container_sentence(self.table, self.equalize, noun=self.noun)
+
+    @property
+    def noun(self) -> str:
+        """What photographs were held against: "fakes", or "twins" in a set that has no fakes."""
+        return f"{held_against(self.files['label'])}s"
 
     @property
     def groups(self) -> pd.Series:
@@ -118,7 +123,8 @@ def audit_images(
     """Say what the files and, apart from them, the content of a labelled set tell of the label.
 
     Args:
-        images: the set; images that cannot be read or have no label are left out.
+        images: the set; images that cannot be read or have no label are left out. Fakes are held against photographs,
+            or twins in a set without fakes.
         equalize: what images are brought through before their content is measured.
         content: measure content too.
         words: rows that `word_shortcuts` gave for a store of these images; they are judged together with the others.
@@ -127,7 +133,7 @@ def audit_images(
         progress: show a bar.
 
     Raises:
-        InputError: fewer than five independent photographs or fakes.
+        InputError: fewer than five independent photographs, or fakes (twins).
 
     >>> from interp.images.simulated import draw_simulated_set
     >>> import tempfile
@@ -153,6 +159,15 @@ def audit_images(
     return Audit(files, table, near_duplicates(files), advice, skipped)
 
 
+def held_against(labels: pd.Series) -> str:
+    """The label that an audit holds against photographs: "fake", or "twin" in a set of twins without fakes.
+
+    >>> held_against(pd.Series(["real", "twin", "fake"])), held_against(pd.Series(["real", "twin"]))
+    ('fake', 'twin')
+    """
+    return "twin" if (labels == "twin").any() and not (labels == "fake").any() else "fake"
+
+
 def shortcut_table(
     files: pd.DataFrame, kind: str, features: dict[str, list[str]], *, random_state: int = 0
 ) -> pd.DataFrame:
@@ -167,8 +182,9 @@ def shortcut_table(
     Returns:
         The columns of `Audit.table` but p_holm and alarm.
     """
-    used = with_sizes(files[(files["error"] == "") & files["label"].isin(["real", "fake"])])
-    fake = (used["label"] == "fake").to_numpy()
+    other = held_against(files["label"])
+    used = with_sizes(files[(files["error"] == "") & files["label"].isin(["real", other])])
+    fake = (used["label"] == other).to_numpy()
     unit = units(used)
     fold = folds_of(fake, unit, random_state)
     codes = {name: as_categories(used[name]) for columns in features.values() for name in columns}
@@ -254,7 +270,7 @@ def container_alarm(
         n_jobs, random_state, progress: as in `audit_images`.
     """
     counts = images.table["label"].value_counts()
-    if min(counts.get("real", 0), counts.get("fake", 0)) < 2 * FOLDS:
+    if min(counts.get("real", 0), counts.get(held_against(images.table["label"]), 0)) < 2 * FOLDS:
         return ""
     try:
         found = audit_images(
@@ -262,36 +278,4 @@ def container_alarm(
         )
     except InputError:  # so many images are unreadable or of one group that no fold is left
         return ""
-    return container_sentence(found.table, found.equalize, applied)
-
-
-def container_sentence(table: pd.DataFrame, equalize: Equalize | None, applied: str = "none") -> str:
-    """What the top of a report says where the containers tell the label; empty where they do not.
-
-    Args:
-        table: `Audit.table`.
-        equalize: what would make the containers alike.
-        applied: what the run brought its images through.
-
-    >>> table = pd.DataFrame({"kind": ["container"], "feature": ["EXIF"], "auc": [0.98], "alarm": [True]})
-    >>> container_sentence(table, Equalize(256, 75))
-    'ALARM: the files alone tell fakes from photographs, no pixel looked at (EXIF AUC 0.98), and images were not ...'
-    """
-    found = table[(table["kind"] == "container") & table["alarm"] & (table["feature"] != ALL)]
-    if found.empty:
-        found = table[(table["kind"] == "container") & table["alarm"]]
-    if found.empty:
-        return ""
-    strongest = found.sort_values("auc", ascending=False).head(4)
-    shown = ", ".join(f"{row.feature} AUC {row.auc:.2f}" for row in strongest.itertuples())
-    told = f"ALARM: the files alone tell fakes from photographs, no pixel looked at ({shown})"
-    if applied == "none":
-        return (
-            f"{told}, and images were not brought through one path: what is below may rest on that alone. "
-            f"Use --equalize {equalize}"
-        )
-    other = f" ({equalize} is advised)" if equalize is not None and str(equalize) != applied else ""
-    return (
-        f"{told}; all images were brought through {applied} first{other}, which leaves what compression and "
-        "size did to the pixels before"
-    )
+    return container_sentence(found.table, found.equalize, applied, found.noun)

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from interp.evaluation.one_feature import ALL
+from interp.images.equalize import Equalize
+
 if TYPE_CHECKING:
     from interp.evaluation.audit import Audit
 
@@ -29,7 +32,7 @@ def _head(audit: Audit) -> list[str]:
     lines += [f"{bad:,} unreadable, left out"] if bad else []
     if audit.sentence:
         return [*lines, audit.sentence]
-    return [*lines, "No alarm: no feature of the containers tells fakes from photographs."]
+    return [*lines, f"No alarm: no feature of the containers tells {audit.noun} from photographs."]
 
 
 def _features(audit: Audit) -> list[str]:
@@ -37,10 +40,8 @@ def _features(audit: Audit) -> list[str]:
     for kind, part in audit.table.groupby("kind", sort=False):
         shown = part.sort_values("auc", ascending=False)[_SHOWN].copy()
         shown["alarm"] = shown["alarm"].map({True: "ALARM", False: ""})
-        lines += [
-            "",
-            f"{_KINDS[str(kind)]} ({part['n_real'].iloc[0]:,} real, {part['n_fake'].iloc[0]:,} fake):",
-        ]
+        n_real, n_fake = part[["n_real", "n_fake"]].iloc[0]
+        lines += ["", f"{_KINDS[str(kind)]} ({n_real:,} photographs, {n_fake:,} {audit.noun}):"]
         lines += [shown.to_string(index=False, float_format="%.3f", na_rep="")]
     lines += [
         "",
@@ -67,3 +68,38 @@ def _pairs(audit: Audit, most: int) -> list[str]:
     if len(crossing):
         lines.append("Deal them as one: use `Audit.groups` (groups.csv) as the manifest's column group.")
     return lines
+
+
+def container_sentence(
+    table: pd.DataFrame, equalize: Equalize | None, applied: str = "none", noun: str = "fakes"
+) -> str:
+    """What the top of a report says where the containers tell the label; empty where they do not.
+
+    Args:
+        table: `Audit.table`.
+        equalize: what would make the containers alike.
+        applied: what the run brought its images through.
+        noun: what photographs were held against.
+
+    >>> table = pd.DataFrame({"kind": ["container"], "feature": ["EXIF"], "auc": [0.98], "alarm": [True]})
+    >>> container_sentence(table, Equalize(256, 75))
+    'ALARM: the files alone tell fakes from photographs, no pixel looked at (EXIF AUC 0.98), and images were not ...'
+    """
+    found = table[(table["kind"] == "container") & table["alarm"] & (table["feature"] != ALL)]
+    if found.empty:
+        found = table[(table["kind"] == "container") & table["alarm"]]
+    if found.empty:
+        return ""
+    strongest = found.sort_values("auc", ascending=False).head(4)
+    shown = ", ".join(f"{row.feature} AUC {row.auc:.2f}" for row in strongest.itertuples())
+    told = f"ALARM: the files alone tell {noun} from photographs, no pixel looked at ({shown})"
+    if applied == "none":
+        return (
+            f"{told}, and images were not brought through one path: what is below may rest on that alone. "
+            f"Use --equalize {equalize}"
+        )
+    other = f" ({equalize} is advised)" if equalize is not None and str(equalize) != applied else ""
+    return (
+        f"{told}; all images were brought through {applied} first{other}, which leaves what compression and "
+        "size did to the pixels before"
+    )

@@ -10,6 +10,8 @@ from interp.protocol.metrics import auc
 
 ALARM = 0.6
 """AUC of a single file feature above which a run warns."""
+ALARM_ALONE, FEWEST = 0.8, 20
+"""The same for one generator against photographs, and how many images it must have."""
 TOLERATED = 0.02
 """Share of a generator's images that may have another resampling history than the rest."""
 
@@ -46,12 +48,14 @@ def file_warnings(store: FeatureStore) -> list[str]:
     if equalize is None:
         found = header_aucs(rows)
         found = found[found > ALARM]
-        if not len(found):
-            return []
         shown = ", ".join(f"{name} {value:.2f}" for name, value in found.head(3).items())
+        alone = _one_generator(rows)
+        if not shown and not alone:
+            return []
+        told = f"the files alone tell the label (AUC {shown})" if shown else f"the files alone tell {alone}"
         return [
-            f"the files alone tell the label (AUC {shown}) and images were not equalised; compression and size can "
-            "explain any result below. Use --equalize common:SIDE:75 with SIDE the smallest native side"
+            f"{told} and images were not equalised; compression and size can explain any result below. Use --equalize "
+            "common:SIDE:75 with SIDE the smallest native side"
         ]
     short = rows[["width", "height"]].min(axis=1)
     side = equalize.common or equalize.side
@@ -65,3 +69,14 @@ def file_warnings(store: FeatureStore) -> list[str]:
         f"{shown} are smaller than {side} px and were scaled up, the others down; a detector can read that history "
         f"alone. Compare with --equalize common:{same_for_all}:{equalize.quality}, one history for all"
     ]
+
+
+def _one_generator(rows: pd.DataFrame) -> str:
+    """The generators whose files give them away though those of all fakes together do not."""
+    counts = rows["generator"][rows["label"] != "real"].value_counts()
+    found = []
+    for name in counts.index[counts >= FEWEST]:
+        aucs = header_aucs(rows[(rows["label"] == "real") | (rows["generator"] == name)])
+        if aucs.iloc[0] > ALARM_ALONE:
+            found.append(f"{name} from photographs ({aucs.index[0]} AUC {aucs.iloc[0]:.2f})")
+    return ", ".join(found[:4])

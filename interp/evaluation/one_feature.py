@@ -13,6 +13,8 @@ from interp.errors import InputError
 from interp.protocol.metrics import auc
 
 FOLDS = 5
+ALL = "all together"
+"""Stands for all features of a kind in tables."""
 BINS = 12
 """Most bins of a number; they hold as many images each, and the label has no say in them."""
 
@@ -37,7 +39,8 @@ def folds_of(fake: np.ndarray, unit: np.ndarray, random_state: int = 0) -> np.nd
     fewest = min(len(np.unique(unit[fake])), len(np.unique(unit[~fake])))
     if fewest < FOLDS:
         raise InputError(
-            f"{FOLDS} folds need {FOLDS} photographs and {FOLDS} fakes that are independent; given {fewest} of one kind"
+            f"{FOLDS} folds need {FOLDS} photographs and {FOLDS} fakes (or twins) that are independent; given {fewest} "
+            "of one kind; give an image set with labels real and fake"
         )
     fold = np.empty(len(fake), np.int64)
     dealt = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=random_state)

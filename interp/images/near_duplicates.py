@@ -50,7 +50,7 @@ def near_duplicates(files: pd.DataFrame, *, distance: int = DISTANCE) -> pd.Data
 
     Returns:
         A row a pair, nearest first: `key`, `other`, `distance`, `same_pixels`, and `across`, the columns that say
-        that the two are on different sides ("label group").
+        that the two are on different sides ("label group"). A twin and an image of its own group are no row.
     """
     known = files[files["perceptual_hash"].notna()]
     hashes = known["perceptual_hash"].to_numpy().astype(np.uint64)
@@ -61,7 +61,7 @@ def near_duplicates(files: pd.DataFrame, *, distance: int = DISTANCE) -> pd.Data
         later = second > first + start
         found = (first[later] + start, second[later], differ[first[later], second[later]])
         pairs.append(np.stack(found, axis=1).astype(np.int64))
-    first, second, bits = np.concatenate(pairs).T
+    first, second, bits = _unexpected(known, np.concatenate(pairs)).T
     keys = known.index.to_numpy()
     table = pd.DataFrame({"key": keys[first], "other": keys[second], "distance": bits})
     same = _equal(known, "pixel_hash", first, second) if "pixel_hash" in known else False
@@ -71,6 +71,16 @@ def near_duplicates(files: pd.DataFrame, *, distance: int = DISTANCE) -> pd.Data
     across = [" ".join(name for name in columns if apart[name][row]) for row in range(len(table))]
     table["across"] = pd.Series(across, dtype=str)
     return table.sort_values(["distance", "key", "other"], ignore_index=True)
+
+
+def _unexpected(files: pd.DataFrame, pairs: np.ndarray) -> np.ndarray:
+    """The pairs (p, 3) without those of a twin and an image of its own group, which look the same by design."""
+    if "label" not in files or "group" not in files:
+        return pairs
+    twin = (files["label"] == "twin").to_numpy()
+    first, second, _ = pairs.T
+    by_design = (twin[first] | twin[second]) & _equal(files, "group", first, second)
+    return pairs[~by_design]
 
 
 def merged_groups(files: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:

@@ -40,6 +40,7 @@ def write_audit_page(audit: Audit, folder: str | Path) -> Path:
     text = jinja.get_template("audit.html.j2").render(
         n=len(audit.files),
         sentence=audit.sentence,
+        noun=audit.noun,
         parts=parts,
         level=LEVEL,
         least=LEAST,

@@ -60,7 +60,7 @@ class RunResult:
         ranking: every head alone.
         transfer: cells, summary, nulls and per-image scores of all arms.
         harm: for every split, whether the embedding has harmful coordinates.
-        container: what an audit says of the files, see `interp.evaluation.audit.container_sentence`; empty for nothing.
+        container: what an audit says of the files, see `interp.evaluation.audit_text.container_sentence`.
         shortcuts: for every split, which properties of the pixels are shortcuts; None where nobody looked.
         placebos: what every detector says of photographs alone, see `interp.evaluation.placebos.placebo_panel`; None
             where none was asked.

@@ -174,3 +174,32 @@ def test_the_corpus_gives_itself_away_and_the_advice_is_common_128(shared: Path)
     assert str(audit.equalize) == "common:128:75"
     facts = audit_facts(ImageSet(few.head(3), images.root), n_jobs=1, progress=False)
     assert facts.select_dtypes("float64").notna().drop(columns="jpeg_quality").all(axis=None)
+
+
+def write_twins(root: Path, suffix: str) -> ImageSet:
+    """Photographs, and twins of them with a little noise, of the same format or another."""
+    rows, rng = [], np.random.default_rng(0)
+    (root / "made").mkdir(parents=True)
+    for number in range(N):
+        image = picture(number)
+        image.save(root / f"{number}.png")
+        noisy = np.clip(np.asarray(image, int) + rng.integers(-2, 3, (64, 72, 3)), 0, 255)
+        Image.fromarray(noisy.astype(np.uint8)).save(root / "made" / f"{number}{suffix}")
+        rows.append((f"{number}.png", "real", "real", str(number)))
+        rows.append((f"made/{number}{suffix}", "twin", "twin-noise", str(number)))
+    table = pd.DataFrame(rows, columns=["path", "label", "generator", "group"])
+    table.to_csv(root / "manifest.csv", index=False)
+    return ImageSet.open(root / "manifest.csv")
+
+
+def test_twins_are_held_against_their_photographs(tmp_path: Path) -> None:
+    silent = audit_images(write_twins(tmp_path / "same", ".png"), content=False, progress=False)
+    assert (
+        silent.noun == "twins" and silent.sentence == "" and "tells twins from photographs" in silent.text()
+    )
+    assert (silent.table[["n_real", "n_fake"]] == N).all(axis=None)
+    assert silent.near_duplicates.empty  # a twin looks like its photograph by design
+    told = audit_images(write_twins(tmp_path / "other", ".jpg"), content=False, progress=False)
+    assert (
+        "the files alone tell twins from photographs" in told.sentence and "format AUC 1.00" in told.sentence
+    )

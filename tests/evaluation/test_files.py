@@ -39,3 +39,16 @@ def test_upscaling_of_one_generator_is_warned_about_until_all_share_one_history(
     assert "common:128:75" in warning
     assert file_warnings(store("common:128:75", 128, 400)) == []
     assert file_warnings(store("256:75", 300, 400)) == []
+
+
+def test_one_generator_among_many_is_warned_about():
+    one = store("none", 400, 400)
+    small = one.rows[one.rows["generator"] == "small"]
+    tiny = small.head(25).assign(generator="tiny", width=32, height=32)
+    many = pd.concat([one.rows, *[small] * 4, tiny])
+    assert header_aucs(many).max() < 0.6  # 25 of 525 fakes
+    among = SimpleNamespace(rows=many, usable=np.ones(len(many), bool), key={"equalize": "none"})
+    (warning,) = file_warnings(among)
+    assert "tell tiny from photographs (width AUC 1.00)" in warning
+    fewer = SimpleNamespace(rows=many.iloc[:-10], usable=np.ones(len(many) - 10, bool), key=one.key)
+    assert file_warnings(fewer) == []
