@@ -20,6 +20,7 @@ from interp.evaluation.placebo_kinds import ALTERATIONS
 from interp.images.image_set import ImageSet
 from interp.images.simulated import draw_simulated_set
 from interp.main_job import describe, evaluate_store, make_protocol, run
+from interp.protocol.splits import Protocol
 
 FIELDS = ["mean_ood_auc", "low", "high", "mean_id_auc", "worst_generator", "worst_auc"]
 FIELDS += ["delta_to_embedding", "delta_low", "delta_high", "null_delta"]
@@ -119,6 +120,14 @@ def test_a_planted_cast_is_named_and_erased_by_a_run(tmp_path):
         "random directions",
         "shuffled statistics",
     }
+
+
+def test_a_run_on_twins_says_so_first(small_run):
+    protocol = small_run.result.protocol
+    twins = replace(small_run.result, protocol=Protocol(protocol.rows, protocol.splits, kind="twins"))
+    assert any("photographs from their twins" in note for note in twins.notes)
+    assert twins.words.startswith("NOTE: detectors were trained to tell photographs from their twins")
+    assert not any("twins" in note for note in small_run.result.notes)
 
 
 def test_files_that_tell_the_label_stand_at_the_top_of_the_report(small_run, tmp_path):

@@ -40,6 +40,11 @@ from interp.report.reliability_figure import draw_reliability
 from interp.report.tables import write_table
 
 LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "scipy", "pandas", "pillow")
+TWINS = (
+    "detectors were trained to tell photographs from their twins, which are photographs that went through one mechanism; "
+    "where a generator or a fake is spoken of here, a mechanism and its twins may be meant"
+)
+"""What a run on twins says first, for a page whose words are those of generators."""
 LEVELS = ["mean_ood_auc", "low", "high", "generators_low", "generators_high", "mean_id_auc"]
 LEVELS += ["worst_generator", "worst_auc"]
 GAINS = ["delta_to_embedding", "delta_low", "delta_high", "delta_generators_low", "delta_generators_high"]
@@ -111,8 +116,9 @@ class RunResult:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What a reader must know of files that were equalised; it stands at the top, and claims are still made."""
-        return [] if self.store.key["equalize"] == "none" or not self.container else [self.container]
+        """What a reader must know of twins, and of files that were equalised; at the top, and claims are still made."""
+        said = [TWINS] if self.protocol.kind.startswith("twins") else []
+        return said if self.store.key["equalize"] == "none" or not self.container else [*said, self.container]
 
     @cached_property
     def marks(self) -> dict[str, str]:
