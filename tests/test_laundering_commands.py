@@ -40,9 +40,12 @@ def test_launder_then_robustness(interp, tmp_path):
     assert "embedding, fitted trained on copies: AUC" in printed
     curves = pd.read_csv(tmp_path / "out" / "curves.csv")
     assert set(curves["laundering"]) == {"clean", "jpeg:30", "blur:2", "(all launderings)"}
-    assert {"robustness.png", "heads.png", "heads.csv", "choices.csv"} <= {
-        path.name for path in (tmp_path / "out").iterdir()
-    }
+    written = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"robustness.png", "heads.png", "heads.csv", "choices.csv", "auc.tex", "auc.parquet"} <= written
+    assert "20 joint resamples" in (tmp_path / "out" / "auc.tex").read_text()
+    nulls = pd.read_csv(tmp_path / "out" / "nulls.csv")
+    assert set(nulls["arm"]) == {"selected_heads", "coordinate_removal"} and nulls["draw"].max() == 4
+    assert "random choices of as many" in printed
     text = (tmp_path / "out" / "robustness.md").read_text()
     assert "| jpeg:30 |" in text and "24 photographs" not in text and "20 joint resamples" in text
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from interp.errors import InputError
 from interp.evaluation.arms import Arm, FittedArm, needed_features
 from interp.evaluation.cells import evaluation_sets
+from interp.evaluation.joint_scores import JointScores
 from interp.evaluation.robustness_cells import Judged, pooled_sets, small_generators, split_metrics
 from interp.evaluation.robustness_curves import Detectors, curves_of, robustness_sentences
 from interp.evaluation.robustness_nulls import at_random, null_curves
@@ -215,11 +216,11 @@ class _Run:
         rows_of = [np.union1d(s.test, s.in_distribution) for s in splits]
         rows_of = [rows[usable[rows]] for rows in rows_of]
         scores: list[list[np.ndarray]] = [[] for _ in splits]
+        joint = [JointScores([one.model for one in models]) for models in fitted]
         for store in tqdm(stores, desc="score", unit="store", disable=not progress):
             features = {kind: store.features(kind) for kind in self._features}
-            for at, (rows, models) in enumerate(zip(rows_of, fitted, strict=True)):
-                columns = [one.model.decision_function(features[one.arm.features][rows]) for one in models]
-                scores[at].append(self.views(rows, np.stack(columns, axis=1)))
+            for at, (rows, score) in enumerate(zip(rows_of, joint, strict=True)):
+                scores[at].append(self.views(rows, score(features, rows)))
         small, found = small_generators(self.generator, self.y, usable & self._whole), []
         for at, (split, rows) in enumerate(zip(splits, rows_of, strict=True)):
             kept = replace(

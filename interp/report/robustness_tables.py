@@ -12,12 +12,14 @@ from interp.evaluation.robustness import Robustness
 from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS, main_set, strongest_nulls
 from interp.report.figures import save_figure
 from interp.report.robustness_figure import head_robustness_figure, robustness_figure
+from interp.report.tables import write_table
 
 LINES = ("balanced_accuracy", "accuracy_photographs", "accuracy_fakes", "flip_rate", "tpr_at_5pct_fpr")
 
 
 def write_robustness(found: Robustness, out: str | Path, heads: pd.DataFrame | None = None) -> None:
-    """Write curves.csv, choices.csv, nulls.csv, robustness.md and .png; with `heads`, heads.csv and heads.png.
+    """Write curves.csv, choices.csv, nulls.csv, robustness.md and .png, and auc as a tidy table in four formats; with
+    `heads`, heads.csv and heads.png.
 
     Args:
         found: what `robustness_curves` measured.
@@ -30,6 +32,11 @@ def write_robustness(found: Robustness, out: str | Path, heads: pd.DataFrame | N
     found.choices.to_csv(out / "choices.csv", index=False)
     found.nulls.to_csv(out / "nulls.csv", index=False)
     save_figure(robustness_figure(found.curves), out / "robustness.png")
+    main = found.curves[(found.curves["test"] == main_set(found.curves)) & (found.curves["metric"] == "auc")]
+    where = f"AUC under laundering, {main['test'].iloc[0].strip('()')}"
+    write_table(
+        main.drop(columns=["operation", "metric", "test"]), out / "auc", f"{where}. {_caption(found)}"
+    )
     text = robustness_markdown(found)
     if heads is not None:
         means = head_means(heads)
@@ -42,12 +49,7 @@ def write_robustness(found: Robustness, out: str | Path, heads: pd.DataFrame | N
 def robustness_markdown(found: Robustness) -> str:
     """Tables in Markdown, n and the resamples in each caption."""
     curves = found.curves[found.curves["test"] == main_set(found.curves)]
-    n_real, n_fake = curves[["n_real", "n_fake"]].mean().round().astype(int)
-    splits = len(found.choices.drop_duplicates(["train", "select", "seed"]))
-    caption = (
-        f"{splits} splits, {n_real} photographs and {n_fake} fakes a test set on average; brackets are 95 % over "
-        f"images ({found.settings['n_resamples']} joint resamples of photographs and groups, detectors fixed)."
-    )
+    caption = _caption(found)
     parts = ["# Robustness", "", *[f"- {line}" for line in found.words.splitlines()]]
     auc = curves[curves["metric"] == "auc"]
     plain = auc[auc["fitted"] == "clean"].assign(shown=_said)
@@ -73,6 +75,16 @@ def robustness_markdown(found: Robustness) -> str:
     parts += ["", f"{about} {caption} A dash: refused, too few photographs.", ""]
     parts.append(_table(lines, "laundering", "metric", "shown"))
     return "\n".join([*parts, ""])
+
+
+def _caption(found: Robustness) -> str:
+    curves = found.curves[found.curves["test"] == main_set(found.curves)]
+    n_real, n_fake = curves[["n_real", "n_fake"]].mean().round().astype(int)
+    splits = len(found.choices.drop_duplicates(["train", "select", "seed"]))
+    return (
+        f"{splits} splits, {n_real} photographs and {n_fake} fakes a test set on average; brackets are 95 % over "
+        f"images ({found.settings['n_resamples']} joint resamples of photographs and groups, detectors fixed)."
+    )
 
 
 def _gains(auc: pd.DataFrame, strongest: pd.DataFrame) -> str:

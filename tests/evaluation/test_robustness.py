@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+from sklearn.tree import DecisionTreeClassifier
 
+from interp.analysis.coordinate_removal import CoordinateRemoval
 from interp.analysis.head_selection import HeadSelection
 from interp.encoders.layout import HeadLayout
 from interp.errors import InputError
 from interp.evaluation.arms import Arm
 from interp.evaluation.head_robustness import head_means, head_robustness
+from interp.evaluation.joint_scores import JointScores
 from interp.evaluation.robustness import FITTED, Robustness, robustness_curves
 from interp.evaluation.robustness_cells import SMALL
 from interp.evaluation.robustness_curves import ALL_LAUNDERINGS, ALL_SETS
@@ -188,6 +191,19 @@ def test_sentences_say_what_was_gained_and_lost(found: Robustness) -> None:
     lines = found.words.splitlines()
     assert len(lines) == len(ARMS) * len(FITTED)
     assert lines[0].startswith("all, fitted clean: AUC 0.9") and "least under jpeg:30" in lines[0]
+
+
+def test_detectors_together_score_as_they_do_alone(stores, protocol) -> None:
+    split, y = protocol.splits[0], (stores["clean"].rows["label"] != "real").to_numpy().astype(int)
+    generator = stores["clean"].rows["generator"].to_numpy().astype(str)
+    forest = Arm("forest", "heads", classifier=DecisionTreeClassifier(max_depth=3, random_state=0))
+    vote = Arm("vote", "heads", HeadSelection(LAYOUT, aggregate="vote"))
+    coordinates = Arm("coordinates", "embedding", CoordinateRemoval())
+    values = stores["clean"].values
+    fitted = [arm.fit(values, y, split, generator) for arm in (*ARMS, forest, vote, coordinates)]
+    features = {"heads": values, "embedding": values}
+    alone = np.stack([one.decision_function(values[split.test]) for one in fitted], axis=1)
+    np.testing.assert_allclose(JointScores(fitted)(features, split.test), alone, atol=1e-9)
 
 
 def test_random_choices_stand_beside_a_choice_and_are_detectors_of_their_own(stores, protocol) -> None:
