@@ -14,48 +14,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from twin_pictures import levels, made, picture
 
 from interp.errors import InputError
 from interp.images.image_set import ImageSet
 from interp.images.laundering import Laundering
 from interp.images.twins import make_twins
-from interp.images.twins_alignment import compressed_alike, jpeg_settings, radial_alike
-from interp.images.twins_diffusion import Inpaint, use_pipeline
 from interp.images.twins_mechanisms import MECHANISMS, Mechanism, read_mechanisms
 from interp.images.vae import use_autoencoder
 
 UPSAMPLERS = ("nearest", "bilinear", "bicubic", "lanczos", "checkerboard")
-
-
-def picture(width: int, height: int, seed: int = 0) -> Image.Image:
-    rng = np.random.default_rng(seed)
-    waves = sum(
-        rng.normal() * np.sin(np.add.outer(np.arange(height) * a, np.arange(width) * b))
-        for a, b in rng.uniform(0, 0.2, (6, 2))
-    )
-    tones = 128 + 30 * np.asarray(waves)[..., None] + rng.normal(0, 8, (height, width, 3))
-    return Image.fromarray(np.clip(tones, 0, 255).astype(np.uint8))
-
-
-def levels(path: Path | Image.Image) -> np.ndarray:
-    return np.asarray(path if isinstance(path, Image.Image) else Image.open(path), float)
-
-
-@pytest.fixture
-def photographs(tmp_path: Path) -> ImageSet:
-    """Three JPEG photographs of odd sizes, and a generated image."""
-    folder = tmp_path / "given"
-    for number, size in enumerate([(41, 33), (32, 50), (37, 37)]):
-        path = folder / "real" / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture(*size, seed=number).save(path, quality=60 + 10 * number, subsampling="4:4:4")
-    (folder / "glide").mkdir()
-    picture(32, 32).save(folder / "glide" / "0.png")
-    return ImageSet.open(folder)
-
-
-def made(photographs: ImageSet, out: Path, *mechanisms: str, **options: Any) -> ImageSet:
-    return make_twins(photographs, mechanisms, out, **{"side": 32, "n_jobs": 1, "progress": False} | options)
 
 
 def test_twins_are_their_own_class_beside_their_photograph(photographs: ImageSet, tmp_path: Path) -> None:
@@ -182,99 +150,6 @@ def test_images_outside_the_folder_stay_inside_the_twins(photographs: ImageSet, 
         for i in range(3)
     )
     assert len(twins) == 6
-
-
-def test_mixing_is_the_share_that_the_manifest_says(photographs: ImageSet, tmp_path: Path) -> None:
-    whole = made(photographs, tmp_path / "whole", "nearest")
-    mixed = made(photographs, tmp_path / "mixed", "nearest", mix=(0.2, 0.8)).table
-    for key, row in mixed[mixed["label"] == "twin"].iterrows():
-        real, twin = levels(whole.path(str(row["twin_of"]))), levels(whole.path(str(key)))
-        expected = row["share"] * real + (1 - row["share"]) * twin
-        assert np.abs(levels(tmp_path / "mixed" / str(key)) - expected).max() <= 0.5 + 1e-9
-        assert 0.2 <= row["share"] <= 0.8
-
-
-@settings(max_examples=10, deadline=None)
-@given(width=st.integers(3, 24), height=st.integers(3, 24), seed=st.integers(0, 99))
-def test_radial_alignment_leaves_no_difference_in_any_ring(width: int, height: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    twin, photograph = rng.normal(size=(2, height, width, 3))
-    aligned = radial_alike(twin, photograph)
-    ring = np.rint(
-        np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)) * max(height, width)
-    ).astype(int)
-    spectra = [np.abs(np.fft.fft2(tones, axes=(0, 1))) ** 2 for tones in (aligned, photograph)]
-    for radius in np.unique(ring):
-        energy = [spectrum[ring == radius].sum(0) for spectrum in spectra]
-        np.testing.assert_allclose(energy[0], energy[1], rtol=1e-9)
-    np.testing.assert_allclose(radial_alike(photograph, photograph), photograph, atol=1e-12)
-
-
-def test_jpeg_alignment_repeats_the_photographs_own_compression(
-    photographs: ImageSet, tmp_path: Path
-) -> None:
-    """A picture straight from the camera, compressed alike, is the photograph; a PNG aligns nothing."""
-    camera = picture(41, 33, seed=0)
-    found = jpeg_settings(photographs.path("real/0.jpg"))
-    photograph = Image.open(photographs.path("real/0.jpg")).convert("RGB")
-    assert compressed_alike(camera, found).tobytes() == photograph.tobytes()
-    assert jpeg_settings(photographs.path("glide/0.png")) is None
-    twins = made(photographs, tmp_path / "out", "nearest", side=None, frequencies="jpeg")
-    twin = Mechanism.read("nearest").step.apply(photograph, np.random.default_rng(0))
-    key = "twin-nearest/real/0.jpg.png"
-    assert levels(twins.path(key)).tolist() == levels(compressed_alike(twin, found)).tolist()
-
-
-@settings(max_examples=12, deadline=None)
-@given(
-    share=st.floats(0.05, 0.9), width=st.integers(20, 90), height=st.integers(20, 90), seed=st.integers(0, 99)
-)
-def test_a_mask_covers_its_share_and_nothing_changes_outside(
-    share: float, width: int, height: int, seed: int
-) -> None:
-    step = Mechanism.read(f"inpaint:{share:.3f}:nearest:4").step
-    assert isinstance(step, Inpaint)
-    photograph = picture(width, height)
-    mask = levels(step.mask(photograph.size, np.random.default_rng(seed)))
-    twin = levels(step.apply(photograph, np.random.default_rng(seed)))
-    assert set(np.unique(mask)) <= {0, 255} and abs((mask == 255).mean() - share) < 0.1
-    np.testing.assert_array_equal(twin[mask == 0], levels(photograph)[mask == 0])
-    whole = levels(Mechanism.read("nearest:4").step.apply(photograph, np.random.default_rng(0)))
-    np.testing.assert_array_equal(twin[mask == 255], whole[mask == 255])
-
-
-def test_inpainting_keeps_the_mask_that_was_used(photographs: ImageSet, tmp_path: Path) -> None:
-    twins = made(photographs, tmp_path / "out", "inpaint:0.2-0.6:nearest:4")
-    for key, row in twins.table[twins.table["label"] == "twin"].iterrows():
-        outside = levels(tmp_path / "out" / row["mask"]) == 0
-        real, twin = levels(twins.path(str(row["twin_of"]))), levels(twins.path(str(key)))
-        np.testing.assert_array_equal(twin[outside], real[outside])
-        assert (twin[~outside] != real[~outside]).any()
-    assert (twins.table["family"].iloc[1], len(set(twins.table["drawn"].dropna()))) == ("inpainting", 3)
-
-
-def test_diffusion_gets_the_picture_a_strength_and_a_seed_of_the_image(
-    photographs: ImageSet, tmp_path: Path
-) -> None:
-    calls = []
-
-    def pipeline(**given: Any) -> SimpleNamespace:
-        calls.append({**given, "seed": given["generator"].initial_seed()})
-        return SimpleNamespace(images=[Image.eval(given["image"], lambda level: 255 - level)])
-
-    use_pipeline("negative", pipeline)
-    twins = made(photographs, tmp_path / "out", "denoise:0.1-0.5:negative", "inpaint:0.3:negative", side=None)
-    assert len(calls) == 6 and len({call["seed"] for call in calls}) == 6
-    assert all(edge % 8 == 0 for call in calls for edge in call["image"].size)
-    strengths = [call["strength"] for call in calls if "mask_image" not in call]
-    assert len(set(strengths)) == 3 and all(0.1 <= strength <= 0.5 for strength in strengths)
-    table = twins.table[twins.table["family"] == "diffusion"]
-    assert sorted(float(text.split(":")[1]) for text in table["drawn"]) == sorted(strengths)
-    for key, row in table.iterrows():
-        np.testing.assert_array_equal(levels(twins.path(str(key))), 255 - levels(twins.path(row["twin_of"])))
-    use_pipeline("shrinks", lambda **given: SimpleNamespace(images=[given["image"].resize((8, 8))]))
-    with pytest.raises(InputError, match="twins keep the size"):
-        made(photographs, tmp_path / "small", "denoise:0.1:shrinks")
 
 
 @pytest.mark.parametrize(
