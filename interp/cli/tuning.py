@@ -58,7 +58,7 @@ def tune(
     options |= {} if rate is None else {"rate": rate}
     detector = kind(encoder, **options)
     rows = np.union1d(split.train, split.select)
-    fake = (seen.rows["label"] == "fake").to_numpy().astype(int)
+    fake = (seen.rows["label"] != "real").to_numpy().astype(int)
     generator = seen.rows["generator"].to_numpy().astype(str)
     X = seen.features(detector.features)
     detector.fit(X[rows], fake[rows], part=split.part[rows], generator=generator[rows])

@@ -15,6 +15,7 @@ from interp.evaluation.one_feature import ALL, FOLDS, as_categories, folds_of, o
 from interp.images.audit_facts import COMPRESSED, LOOKED_AT, audit_facts
 from interp.images.equalize import Equalize
 from interp.images.image_set import ImageSet
+from interp.images.manifest import held_against
 from interp.images.near_duplicates import merged_groups, near_duplicates
 from interp.images.pixel_statistics import STATISTICS
 from interp.images.radial_spectrum import BANDS
@@ -157,15 +158,6 @@ def audit_images(
     alarmed = (table["alarm"] & (table["kind"] == "container")).any()
     advice = recommended_equalize(files) if alarmed else None
     return Audit(files, table, near_duplicates(files), advice, skipped)
-
-
-def held_against(labels: pd.Series) -> str:
-    """The label that an audit holds against photographs: "fake", or "twin" in a set of twins without fakes.
-
-    >>> held_against(pd.Series(["real", "twin", "fake"])), held_against(pd.Series(["real", "twin"]))
-    ('fake', 'twin')
-    """
-    return "twin" if (labels == "twin").any() and not (labels == "fake").any() else "fake"
 
 
 def shortcut_table(

@@ -13,6 +13,7 @@ from interp.evaluation.audit import judged
 from interp.explain.phrase_reliability import reliable_only
 from interp.explain.text_encoder import unit_rows
 from interp.features.store import FeatureStore
+from interp.images.manifest import held_against
 from interp.protocol.leaks import units
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def word_shortcuts(
             f"nothing says which phrases {text.name or 'this text tower'} can be trusted with; give reliability=, from "
             "interp.explain.phrase_reliability.phrase_reliability on images whose content is known"
         )
-    kept = store.usable & store.rows["label"].isin(["real", "fake"]).to_numpy()
+    labels = store.rows["label"]
+    kept = store.usable & labels.isin(["real", held_against(labels)]).to_numpy()
     rows = store.rows[kept]
     images = store.features("embedding")[kept]
     if images.shape[1] != text.width:
@@ -84,13 +86,13 @@ def _judged_words(
     rows: pd.DataFrame, images: np.ndarray, text: TextEncoder, known: Sequence[str]
 ) -> list[dict[str, object]]:
     nearness = unit_rows(images, images.mean(0)) @ unit_rows(text(known)).T
-    fake, unit = (rows["label"] == "fake").to_numpy(), units(rows)
+    fake, unit = (rows["label"] != "real").to_numpy(), units(rows)
     generator = rows["generator"].to_numpy().astype(str)
     found: list[dict[str, object]] = []
     for number, phrase in enumerate(known):
         sides = {
             whose: judged(sign * nearness[:, number], fake, unit, generator)
-            for whose, sign in (("fakes", 1.0), ("photographs", -1.0))
+            for whose, sign in ((f"{held_against(rows['label'])}s", 1.0), ("photographs", -1.0))
         }
         whose = max(sides, key=lambda side: sides[side]["auc"])
         row = {**sides[whose], "p": min(1.0, 2 * sides[whose]["p"])}

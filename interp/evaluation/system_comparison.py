@@ -124,7 +124,7 @@ def compare_systems(
     views, reasons, costs = ViewPool(store.rows), {}, []
     clean, bent = _Features(store), {name: _Features(one) for name, one in laundered.items()}
     extra = [_Features(one) for one in copies]
-    y = (store.rows["label"] == "fake").to_numpy().astype(int)
+    y = (store.rows["label"] != "real").to_numpy().astype(int)
     generator = store.rows["generator"].to_numpy().astype(str)
     found: dict[str, list[dict[str, np.ndarray]]] = {}
     with only_writer(folder) if folder else contextlib.nullcontext():

@@ -20,6 +20,7 @@ from interp.encoders.readout import Readout
 from interp.encoders.recorder import HeadRecord
 from interp.errors import InputError, unknown_name
 from interp.features.store import FeatureStore
+from interp.images.manifest import held_against
 from interp.protocol.intervals import percentile_interval
 from interp.protocol.resampling import JointResample
 
@@ -172,7 +173,8 @@ def head_differences(
     Args:
         store: what was recorded; the parts of its images' logits are as exact as its head values are stored.
         detector: linear in embedding, heads, or both.
-        rows: positions of the images to compare; by default all that could be read.
+        rows: positions of the images to compare; by default all that could be read. Fakes are compared with
+            photographs, or twins where there are no fakes; a twin is never either.
         n_resamples: resamples of whole groups of rows, the same for all parts (`JointResample`).
         level: coverage of the percentile intervals.
         random_state: seed of the resamples.
@@ -188,11 +190,14 @@ def head_differences(
     if store.views > 1:
         raise InputError(f"{store.folder} holds views of images; parts are told of whole images")
     at = np.flatnonzero(store.usable) if rows is None else np.asarray(rows, dtype=np.int64)
+    labels = store.rows["label"].iloc[at]
+    other = held_against(labels)
+    at = at[labels.isin(["real", other]).to_numpy()]
     table = store.rows.iloc[at]
-    fake = (table["label"] == "fake").to_numpy()
+    fake = (table["label"] == other).to_numpy()
     if fake.all() or not fake.any():
         raise InputError(
-            f"rows must hold photographs and fakes; given {int(fake.sum())} fakes of {len(fake)}"
+            f"rows must hold photographs and fakes, or twins; given {int(fake.sum())} {other}s of {len(fake)}"
         )
     reading = LinearReading.of(detector, store.readout)
     parts = reading.contributions(store.record())[at]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from interp.images.manifest import held_against
+
 LINES = ("label", "generator", "split", "role")
 """Columns that copies of one image must not be on both sides of."""
 
@@ -97,18 +99,19 @@ def find_giveaways(files: pd.DataFrame) -> pd.DataFrame:
     are generated (five folds), so that values that occur once tell nothing; bytes are scored by their order.
 
     Returns:
-        One row for each feature and `generator` (against all photographs; "all" for all together): `auc`,
-        and `verdict`, empty below 0.75. None where a side has fewer than 10 images.
+        One row for each feature and `generator`, or mechanism in a set of twins without fakes (against all
+        photographs; "all" for all together): `auc`, and `verdict`, empty below 0.75. None where a side has fewer than
+        10 images.
     """
     good = with_features(files)
-    fake = good[good["label"] == "fake"]
+    fake = good[good["label"] == held_against(good["label"])]
     real = good[good["label"] == "real"]
     rows = []
     for name, made in [("all", fake), *fake.groupby("generator")]:
         if min(len(made), len(real)) < _FEWEST:
             continue
         both = pd.concat([made, real])
-        is_fake = (both["label"] == "fake").to_numpy().astype(int)
+        is_fake = (both["label"] != "real").to_numpy().astype(int)
         for feature in (*CATEGORIES, *NUMBERS):
             auc = _auc(both[feature], is_fake, feature in CATEGORIES)
             rows.append((feature, name, auc, _verdict(feature, auc)))

@@ -113,3 +113,12 @@ def _refuse(keys: list[str], wrong: pd.Series, what: str, given: pd.Series) -> N
     if rows:
         shown = "; ".join(f"{key}: {value!r}" for key, value in rows[:5]) + ("; …" if len(rows) > 5 else "")
         raise InputError(f"{len(rows)} rows have {what}: {shown}")
+
+
+def held_against(labels: pd.Series) -> str:
+    """The label that is held against photographs where a set is looked at as one: "fake", or "twin" without any fake.
+
+    >>> held_against(pd.Series(["real", "twin", "fake"])), held_against(pd.Series(["real", "twin"]))
+    ('fake', 'twin')
+    """
+    return "twin" if (labels == "twin").any() and not (labels == "fake").any() else "fake"

@@ -111,6 +111,18 @@ def test_intervals_are_wider_where_the_images_of_a_group_are_alike(store):
     assert LinearReading.of(detector, store.readout).reads_embedding is False
 
 
+def test_twins_are_neither_fakes_nor_photographs(store):
+    detector = Detector("d", "embedding", LinearScore(np.linspace(-1, 1, 32), 0.5), 0.0, {})
+    among = SimpleNamespace(**vars(store))
+    among.rows = store.rows.assign(label=store.rows["label"].mask(store.rows["generator"] == "b", "twin"))
+    without = np.flatnonzero(store.rows["generator"] != "b")
+    expected = head_differences(store, detector, rows=without, n_resamples=20)
+    pd.testing.assert_frame_equal(head_differences(among, detector, n_resamples=20), expected)
+    twins = head_differences(among, detector, rows=np.r_[:10, 30:40], n_resamples=20)
+    fakes = head_differences(store, detector, rows=np.r_[:10, 30:40], n_resamples=20)
+    pd.testing.assert_frame_equal(twins, fakes)
+
+
 def test_rows_of_one_class_are_refused(store):
     detector = Detector("d", "heads", LinearScore(np.ones(256), 0.0), 0.0, {})
     with pytest.raises(InputError, match="photographs and fakes"):

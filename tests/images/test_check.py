@@ -119,6 +119,11 @@ def test_a_feature_that_is_the_label_gives_it_away_and_one_that_is_not_does_not(
             abs(float(found.loc[("size", generator), "auc"]) - 0.5) < 0.1
         )  # all sizes differ: nothing to learn
     assert find_giveaways(files_of(5)).empty
+    twins = files.assign(label=files["label"].replace("fake", "twin"))
+    pd.testing.assert_frame_equal(find_giveaways(twins), find_giveaways(files))
+    more = twins.loc[twins["label"] == "twin"].assign(format="JPEG", generator="twin-vae")
+    among = pd.concat([files, more], ignore_index=True)  # beside fakes, twins are neither
+    pd.testing.assert_frame_equal(find_giveaways(among), find_giveaways(files))
 
 
 def test_a_cache_spares_what_has_not_changed(
