@@ -39,8 +39,9 @@ class Robustness:
 
     Attributes:
         curves: a row for each laundering, arm, fitted, test set and metric: operation, severity, value with low and
-            high (95 % over images), change (to clean images, paired) and gain (over the first arm fitted on clean
-            images, paired) with theirs, n_real, n_fake (means over splits), splits.
+            high (95 % over images), change (to clean images, paired), gain (over the first arm fitted on clean images,
+            paired) and refit (over the same arm fitted on clean images, paired) with theirs, n_real, n_fake (means over
+            splits), splits.
         choices: a row for each split, arm and fitted: train, select, seed, threshold, C, select_auc, kept, named
             (heads kept or removed).
         nulls: a row for each random choice of as many heads or coordinates, laundering and test set: arm, fitted, draw,

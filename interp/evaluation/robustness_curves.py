@@ -16,12 +16,12 @@ ALL_SETS = "(unseen generators)"
 """Stands for the mean over all test generators that have a row of their own."""
 ALL_LAUNDERINGS = "(all launderings)"
 """Stands for the mean over all launderings, clean images aside."""
-NUMBERS = ("value", "change", "gain")
+NUMBERS = ("value", "change", "gain", "refit")
 
 
 @dataclass(frozen=True)
 class Detectors:
-    """The m detectors of every split: the arm of each, and what it was fitted on."""
+    """The m detectors of every split: the arm of each, and what it was fitted on; those on clean images come first."""
 
     arms: Sequence[str]
     fitted: Sequence[str]
@@ -69,7 +69,8 @@ def _frame(values: np.ndarray, cells: Mapping[str, Cell], detectors: Detectors) 
     if values.shape[2] > 1:
         values = np.concatenate([values, values[:, :, 1:].mean(axis=2, keepdims=True)], axis=2)
         launderings.append((ALL_LAUNDERINGS, ALL_LAUNDERINGS, np.nan))
-    compared = (values, values - values[:, :, :1], values - values[..., :1])
+    plain = [detectors.arms.index(arm) for arm in detectors.arms]  # those fitted on clean images come first
+    compared = (values, values - values[:, :, :1], values - values[..., :1], values - values[..., plain])
     index = pd.MultiIndex.from_product(
         [METRICS, range(len(launderings)), range(len(detectors.arms))], names=["metric", "cell", "detector"]
     )
@@ -125,6 +126,9 @@ def robustness_sentences(curves: pd.DataFrame, nulls: pd.DataFrame, left_out: in
             gain = by.loc[ALL_LAUNDERINGS]
             if gain["gain_low"] > 0 or gain["gain_high"] < 0:
                 line += f"; {gain['gain']:+.3f} [{gain['gain_low']:+.3f}, {gain['gain_high']:+.3f}] to the first arm"
+            if fitted != "clean":
+                shown = f"{gain['refit']:+.3f} [{gain['refit_low']:+.3f}, {gain['refit_high']:+.3f}]"
+                line += f"; {shown} to itself fitted on clean images"
             if (arm, fitted, ALL_LAUNDERINGS) in strongest.index:
                 null = strongest.loc[(arm, fitted, ALL_LAUNDERINGS)]
                 line += f"; {null['draws']:.0f} random choices of as many: {null['gain']:+.3f} at most"

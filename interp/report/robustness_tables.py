@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,10 @@ def robustness_markdown(found: Robustness) -> str:
         "",
         _gains(auc, strongest_nulls(found.nulls, main_set(found.curves))),
     ]
+    refitted = auc[auc["fitted"] != "clean"]
+    if len(refitted):
+        parts += ["", f"Gain of each detector over itself, fitted on clean images alone. {caption}", ""]
+        parts.append(_refits(refitted))
     first = curves[(curves["arm"] == auc["arm"].iloc[0]) & (curves["fitted"] == "clean")]
     lines = first[first["metric"].isin(LINES)].assign(shown=_said)
     about = f"`{auc['arm'].iloc[0]}` at the threshold of clean select rows."
@@ -100,6 +105,18 @@ def _gains(auc: pd.DataFrame, strongest: pd.DataFrame) -> str:
     return _markdown(pd.DataFrame(rows, columns=names))
 
 
+def _refits(auc: pd.DataFrame) -> str:
+    """What copies change for each arm: on clean images, over all launderings, and under the three that cost most."""
+    cost = (
+        auc[~auc["laundering"].isin(["clean", ALL_LAUNDERINGS])]
+        .groupby("laundering", sort=False)["change"]
+        .mean()
+    )
+    kept = ["clean", ALL_LAUNDERINGS, *cost.sort_values(kind="stable").index[:3]]
+    shown = auc.assign(who=auc["arm"] + ", " + auc["fitted"], refit=_said(auc, "refit_"))
+    return _table(shown, "who", "laundering", "refit", kept)
+
+
 def _heads_markdown(means: pd.DataFrame) -> str:
     reliability = means.attrs["reliability"]
     shown = means.assign(**{c: means[c].map("{:.3f}".format) for c in ("transfer_auc", "laundered_auc")})
@@ -122,9 +139,11 @@ def _said(table: pd.DataFrame, prefix: str = "") -> pd.Series:
     return pd.Series(texts, index=table.index)
 
 
-def _table(table: pd.DataFrame, index: str, columns: str, values: str) -> str:
+def _table(
+    table: pd.DataFrame, index: str, columns: str, values: str, kept: Sequence[str] | None = None
+) -> str:
     wide = table.pivot(index=index, columns=columns, values=values)
-    wide = wide.loc[list(dict.fromkeys(table[index])), list(dict.fromkeys(table[columns]))]
+    wide = wide.loc[list(dict.fromkeys(table[index])), list(kept or dict.fromkeys(table[columns]))]
     return _markdown(wide.rename_axis(columns=None).reset_index())
 
 

@@ -164,6 +164,20 @@ def test_nothing_changes_on_clean_images_and_intervals_hold_the_value(found: Rob
     assert ((known["low"] <= known["value"] + 1e-9) & (known["value"] <= known["high"] + 1e-9)).mean() > 0.97
 
 
+def test_refit_is_the_gain_over_the_same_arm_fitted_on_clean_images(found: Robustness) -> None:
+    table = at(found)
+    plain = found.curves.query("fitted == 'clean'")[["refit", "refit_low", "refit_high"]]
+    assert np.nan_to_num(plain.to_numpy()).max() == 0
+    for fitted in FITTED[1:]:
+        for arm in ("all", "one"):
+            expected = table.loc[(arm, fitted), "value"] - table.loc[(arm, "clean"), "value"]
+            assert np.allclose(table.loc[(arm, fitted), "refit"], expected, atol=1e-6)
+    one = table.loc[("one", "chosen on copies")]
+    assert one.loc["jpeg:30", "refit_low"] > 0.2 and one.loc["clean", "refit_high"] < 0
+    text = robustness_markdown(found)
+    assert "| one, chosen on copies | -" in text and "to itself fitted on clean images" in found.words
+
+
 def test_small_sets_are_one_secondary_row(found: Robustness) -> None:
     tests = set(found.curves["test"])
     assert tests == {"attngan", SMALL, "(in distribution)", ALL_SETS}
