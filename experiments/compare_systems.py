@@ -6,7 +6,8 @@ r"""Compared with what? Published detection systems over one protocol, on one en
     python -m experiments.compare_systems STORE --launderings LAUNDERED --out runs/systems
 
 With --images manifest.csv --encoder E, and --where as the store has it, systems that look at images join:
-clip_finetune, and with --pipeline P (a latent diffusion model) lare. Without them these rows say so.
+clip_finetune, and with --pipeline P (a latent diffusion model) lare. Without them these rows say so. With --placebos
+too, every system that reads the store is asked about altered photographs, and its row says what it answers.
 
 Each generator with enough images trains, the next one in order of names selects, all others test; photographs and
 prompts are dealt anew for every seed. Every cell (system and split) is kept; the same command goes on where it was
@@ -24,10 +25,13 @@ import numpy as np
 import pandas as pd
 import tyro
 
-from interp import FeatureStore, ImageSet, InputError, Protocol
+from interp import FeatureStore, ImageSet, InputError, Protocol, load_encoder
 from interp.detectors.lare_maps import LatentError, load_pipeline
 from interp.detectors.map_store import extract_maps
 from interp.detectors.systems import IMAGE_SYSTEMS, SYSTEMS, make_system
+from interp.evaluation.placebo_kinds import usual_placebos
+from interp.evaluation.placebos import placebo_panel
+from interp.evaluation.system_arms import SystemArm
 from interp.evaluation.system_comparison import SystemComparison, compare_systems
 from interp.explain.phrases import phrases
 from interp.explain.text_encoder import load_text_encoder
@@ -64,6 +68,8 @@ class Settings:
     """Hub id or folder of what these systems tune."""
     pipeline: Path | None = None
     """A latent diffusion pipeline, for lare; folder or hub id."""
+    placebos: bool = False
+    """Ask every system that reads the store about photographs alone; looks at the photographs of `images` again."""
     side: int = 256
     """Edge in pixels at which it looks."""
     rate: float | None = None
@@ -100,8 +106,26 @@ def main(settings: Settings) -> None:
         folder=settings.out / "cells",
     )
     title = TITLE.format(encoder=store.key["encoder"]["name"], images=len(store))
-    write(found, settings.out, title)
-    print(title, shown(found.table()).to_string(), sep="\n\n")
+    panel = asked(found, systems, store, protocol, settings) if settings.placebos else None
+    write(found, settings.out, title, panel)
+    print(title, shown(found.table(), panel).to_string(), sep="\n\n")
+
+
+def asked(
+    found: SystemComparison,
+    systems: dict[str, Any],
+    store: FeatureStore,
+    protocol: Protocol,
+    settings: Settings,
+) -> pd.DataFrame:
+    """What every system that was fitted, and that reads the store, answers about altered photographs."""
+    if settings.images is None:
+        raise InputError("placebos look at photographs; give --images and --encoder")
+    images = ImageSet.open(settings.images, where=settings.where)
+    placebos = usual_placebos(images, load_encoder(settings.encoder), store, settings.out / "altered")
+    fitted = [name for name in found.cells.arms if name not in IMAGE_SYSTEMS]
+    arms = [SystemArm(name, systems[name]) for name in fitted]
+    return placebo_panel(store, protocol, arms, placebos, n_resamples=settings.resamples)
 
 
 def with_images(store: FeatureStore, settings: Settings, name: str) -> FeatureStore:
@@ -154,8 +178,8 @@ def made(names: Sequence[str], store: FeatureStore, texts: np.ndarray | None, se
     return found
 
 
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The table for people: transfer with its interval, the worst generator, the paired gain, costs."""
+def shown(table: pd.DataFrame, panel: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The table for people: transfer with its interval, the worst generator, the paired gain, placebos, costs."""
     kept = pd.DataFrame(index=table.index)
     kept["transfer [95 %]"] = interval(table, "mean_ood_auc", "low", "high", "{:.3f}")
     kept["in distribution"] = written(table["mean_id_auc"], "{:.3f}")
@@ -164,6 +188,10 @@ def shown(table: pd.DataFrame) -> pd.DataFrame:
     kept["p (Holm)"] = written(table["p_holm"], "{:.3f}")
     if "laundered_auc" in table:
         kept["laundered"] = interval(table, "laundered_auc", "laundered_low", "laundered_high", "{:.3f}")
+    if panel is not None:
+        marked = panel["auc"].map("{:.2f}".format) + panel["explained"].map({True: " explained", False: ""})
+        answers = panel.assign(shown=marked).pivot(index="arm", columns="placebo", values="shown")
+        kept = kept.join(answers).fillna({name: "" for name in answers})
     kept["fit s"] = written(table["fit_seconds"], "{:.2f}")
     kept["fit MiB"] = written(table["fit_mib"], "{:.0f}")
     kept["trainable"] = written(table["trainable"], "{:,.0f}")
@@ -184,12 +212,14 @@ def interval(table: pd.DataFrame, middle: str, low: str, high: str, how: str) ->
     return written(table[middle], how) + pd.Series(ends, index=table.index)
 
 
-def write(found: SystemComparison, out: Path, title: str) -> None:
+def write(found: SystemComparison, out: Path, title: str, panel: pd.DataFrame | None = None) -> None:
     """All tables; the heading says what they are."""
     out.mkdir(parents=True, exist_ok=True)
     table = found.table()
     table.to_csv(out / "systems.csv")
-    people = shown(table)
+    people = shown(table, panel)
+    if panel is not None:
+        panel.to_csv(out / "placebos.csv", index=False)
     people.to_latex(out / "systems.tex", caption=title, escape=True)
     page = f"<!doctype html><meta charset=utf-8><title>Systems</title><h1>{title}</h1>"
     (out / "systems.html").write_text(page + people.to_html(escape=True))

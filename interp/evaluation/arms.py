@@ -26,6 +26,7 @@ from interp.features.statistics import read_statistics
 from interp.features.store import FeatureStore
 
 if TYPE_CHECKING:
+    from interp.evaluation.system_arms import SystemArm
     from interp.protocol.roles import Split
 
 
@@ -244,6 +245,6 @@ def concept_erasure_arm(
     return Arm(name, features, Leace(**options), n_nulls=n_nulls, concept=values)
 
 
-def needed_features(arms: Sequence[Arm]) -> list[str]:
+def needed_features(arms: Sequence[Arm | SystemArm]) -> list[str]:
     """The kinds of features that some arm reads."""
     return sorted({arm.features for arm in arms})

@@ -16,6 +16,7 @@ from interp.analysis.ranking import PROBE_C
 from interp.errors import InputError
 from interp.evaluation.arms import Arm, needed_features
 from interp.evaluation.cells import UnitInfluence, by_unit
+from interp.evaluation.system_arms import SystemArm
 from interp.features.store import FeatureStore
 from interp.protocol.bca import bca_from_influence
 from interp.protocol.metrics import auc_influence
@@ -57,7 +58,7 @@ class Placebo:
 def placebo_panel(
     store: FeatureStore,
     protocol: Protocol,
-    arms: Sequence[Arm],
+    arms: Sequence[Arm | SystemArm],
     placebos: Sequence[Placebo],
     *,
     n_resamples: int = 1000,
@@ -70,7 +71,7 @@ def placebo_panel(
     Args:
         store: features of all images.
         protocol: who trains, selects and tests.
-        arms: the detectors; nulls are not drawn.
+        arms: the detectors, systems too (`interp.evaluation.system_arms.SystemArm`); nulls are not drawn.
         placebos: the questions.
         n_resamples: joint resamples of photographs.
         n_jobs: processes; by default one for each core.
@@ -293,6 +294,6 @@ def _laid_over(store: FeatureStore, asked: str, other: FeatureStore) -> np.ndarr
 def _spread(altered: FeatureStore, kind: str, positions: np.ndarray, known: np.ndarray) -> np.ndarray:
     """The altered features at the rows of the store; rows without are 0 and never asked."""
     found = altered.features(kind)
-    values = np.zeros((len(known), found.shape[1]), found.dtype)
+    values = np.zeros((len(known), *found.shape[1:]), found.dtype)
     values[known] = found[positions]
     return values

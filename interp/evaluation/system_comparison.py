@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import inspect
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 from tqdm import tqdm
 
 from interp.detectors.detector import responses
@@ -22,6 +20,7 @@ from interp.detectors.systems import features_of
 from interp.errors import InputError
 from interp.evaluation.cells import Cells, SplitScores, joint_cells
 from interp.evaluation.summary import BASELINE, summarise
+from interp.evaluation.system_arms import Unfit, fit_system
 from interp.features.lock import only_writer
 from interp.features.provenance import open_results, refuse_other_settings
 from interp.features.shards import read_json, whole_or_absent, write_json
@@ -144,7 +143,7 @@ def compare_systems(
                     cells.append(one[0])
                     costs.append({"system": name, "split": split.name, "seed": split.seed, **one[1]})
                     bar.update()
-            except _Unfit as error:
+            except Unfit as error:
                 reasons[name] = str(error)
                 continue
             found[name] = cells
@@ -165,10 +164,6 @@ def compare_systems(
     return SystemComparison(
         store.rows, joint("clean"), of_laundered, table[table["system"].isin(found)], reasons
     )
-
-
-class _Unfit(Exception):
-    """A system that could not be fitted to these rows, and why."""
 
 
 class _Features:
@@ -209,10 +204,9 @@ def _one_cell(
     names = np.concatenate([generator[rows], *[generator[split.train]] * len(copies)])
     part = np.concatenate([part, np.repeat("train", len(split.train) * len(copies))])
     columns = np.concatenate([X[rows], *trained])
-    model = clone(system) if hasattr(system, "get_params") else type(system)()
     with _Peak() as peak:
         begun = time.perf_counter()
-        _fit(model, columns, labels, part, names)
+        model = fit_system(system, columns, labels, part, names)
         seconds = time.perf_counter() - begun
     positions = np.union1d(split.test, split.in_distribution)
     begun = time.perf_counter()
@@ -230,18 +224,6 @@ def _one_cell(
             np.savez(temporary / "scores.npz", **scores)  # type: ignore[arg-type]
             write_json(temporary / "cost.json", {**about, **cost})
     return scores, cost
-
-
-def _fit(model: Any, X: np.ndarray, y: np.ndarray, part: np.ndarray, generator: np.ndarray) -> None:
-    """With train and select rows where `fit` takes part=, on train rows alone where it does not."""
-    asked = inspect.signature(model.fit).parameters
-    try:
-        if "part" not in asked:
-            model.fit(X[part == "train"], y[part == "train"])
-            return
-        model.fit(X, y, part=part, **({"generator": generator} if "generator" in asked else {}))
-    except ValueError as error:
-        raise _Unfit(str(error)) from error
 
 
 class _Peak(contextlib.AbstractContextManager):

@@ -9,6 +9,8 @@ from interp.detectors.linear import LinearDetector
 from interp.detectors.semantic_removal import SemanticRemoval
 from interp.detectors.systems import make_system
 from interp.errors import InputError
+from interp.evaluation.placebos import Placebo, placebo_panel
+from interp.evaluation.system_arms import SystemArm
 from interp.evaluation.system_comparison import compare_systems
 from interp.features.store import FeatureStore
 from interp.main_job import make_protocol
@@ -120,3 +122,22 @@ def test_copies_are_fitted_on_and_never_scored(compared):
         assert len(found.cells.table) >= 2
     plain, doubled = np.reshape(seen, (2, -1))
     np.testing.assert_array_equal(doubled, 3 * plain)
+
+
+def test_systems_are_asked_about_photographs_alone(compared, small_run):
+    store, protocol, systems = compared[:3]
+    altered = FeatureStore(small_run.folder / "altered" / "through-128")
+    arms = [SystemArm(name, systems[name]) for name in ("embedding", "mean", "rine")]
+    panel = placebo_panel(
+        store, protocol, arms, [Placebo("small", altered)], n_resamples=20, n_jobs=1, progress=False
+    )
+    assert panel["arm"].tolist() == ["embedding", "mean", "rine"]
+    X, y = store.features("embedding"), (store.rows["label"] == "fake").to_numpy().astype(int)
+    by_hand = []
+    for split in protocol:
+        rows = split.test[y[split.test] == 0]
+        model = MeanDifference().fit(X[split.train], y[split.train])
+        after = altered.features("embedding")[altered.rows.index.get_indexer(store.rows.index[rows])]
+        scores = np.concatenate([model.decision_function(X[rows]), model.decision_function(after)])
+        by_hand.append(auc(np.repeat([0, 1], len(rows)), scores))
+    assert panel["auc"].iloc[1] == pytest.approx(np.mean(by_hand), abs=1e-9)

@@ -83,3 +83,6 @@ def test_a_system_without_numbers_shows_its_reason_and_no_cell_is_blank_without_
     table[[*others, "fit_seconds", "fit_mib", "trainable"]] = np.nan
     table["worst_generator"], table["reason"] = "", ["", "no text tower"]
     assert shown(table).loc["needs text", "transfer [95 %]"] == "none: no text tower"
+    panel = pd.DataFrame({"arm": "embedding", "placebo": ["small", "JPEG"], "auc": [0.7, 0.5]})
+    asked = shown(table, panel.assign(explained=[True, False]))
+    assert asked[["small", "JPEG"]].to_numpy().tolist() == [["0.70 explained", "0.50"], ["", ""]]
