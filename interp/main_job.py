@@ -39,6 +39,7 @@ def run(
     aggregates: Sequence[str] = ("concat",),
     head_removal: bool = False,
     shortcut_removal: bool = False,
+    generator_erasure: bool = False,
     audit: bool = True,
     placebos: bool = True,
     nulls: int = 50,
@@ -67,6 +68,8 @@ def run(
         head_removal: add an arm that removes heads greedily from the embedding; it adds a fifth to the time.
         shortcut_removal: measure the pixels of every image, look for properties that only the train rows' fakes have,
             name them, and add an arm that erases them.
+        generator_erasure: add an arm whose embedding does not say which generator made a fake; needs three generators
+            that train and select, as with "leave-one-out".
         audit: ask first whether the files alone, without their pixels, tell the label; the report begins with it.
         placebos: ask every detector about photographs alone, as they are and altered, and mark what that explains; it
             looks at every photograph twice more. Not asked of views.
@@ -111,6 +114,7 @@ def run(
         pool=pool,
         head_removal=head_removal,
         shortcut_removal=shortcut_removal,
+        generator_erasure=generator_erasure,
         encoder_location=location,
         container=alarm,
         placebos=asked,
@@ -203,6 +207,7 @@ def evaluate_store(
     aggregates: Sequence[str] = ("concat",),
     head_removal: bool = False,
     shortcut_removal: bool = False,
+    generator_erasure: bool = False,
     nulls: int = 50,
     resamples: int = 1000,
     jobs: int | None = None,
@@ -219,23 +224,24 @@ def evaluate_store(
         store: what `extract` made.
         protocol: who trains, selects and tests.
         out: folder of the results.
-        aggregates, head_removal, nulls, resamples, jobs, random_state, pool: as in `run`.
+        aggregates, head_removal, generator_erasure, nulls, resamples, jobs, random_state, pool: as in `run`.
         shortcut_removal: as in `run`; the store's images have been measured by `measure_statistics`.
         encoder_location: where the encoder was loaded from, so that `interp score` finds it again.
         placebos: what to ask every detector and head about photographs alone.
         container: what `interp.evaluation.audit.container_alarm` said of the images' files.
         progress: show bars.
     """
-    from interp.evaluation.arms import default_arms, head_removal_arm, shortcut_removal_arm
+    from interp.evaluation import arms as make
     from interp.evaluation.harm import harm_by_split
     from interp.evaluation.placebos import head_placebos, placebo_panel
     from interp.evaluation.shortcuts import shortcuts_by_split
     from interp.evaluation.transfer import evaluate_transfer
     from interp.report.results import RunResult, write_results
 
-    arms = default_arms(store, n_nulls=nulls, aggregates=aggregates)
-    arms += [head_removal_arm(store, n_nulls=nulls)] if head_removal else []
-    arms += [shortcut_removal_arm(store, n_nulls=nulls)] if shortcut_removal else []
+    arms = make.default_arms(store, n_nulls=nulls, aggregates=aggregates)
+    arms += [make.head_removal_arm(store, n_nulls=nulls)] if head_removal else []
+    arms += [make.shortcut_removal_arm(store, n_nulls=nulls)] if shortcut_removal else []
+    arms += [make.generator_erasure_arm(protocol, n_nulls=nulls)] if generator_erasure else []
     ranking = rank_store(store, protocol, progress=progress)
     transfer = evaluate_transfer(
         store,

@@ -204,3 +204,16 @@ def test_describe_knows_stores_runs_detectors_and_images(small_run):
     assert "mean_ood_auc" in describe(small_run.folder)
     assert "detector embedding on embedding" in describe(small_run.folder / "detectors" / "embedding")
     assert "simulated-palette" in describe(small_run.images.root)
+
+
+def test_a_run_erases_generators_where_enough_of_them_train(small_run, tmp_path):
+    store = small_run.result.store
+    options = {"nulls": 2, "resamples": 20, "jobs": 1, "progress": False, "generator_erasure": True}
+    with pytest.raises(InputError, match="needs three generators that train and select; split .* has 2"):
+        evaluate_store(store, small_run.result.protocol, tmp_path / "few", **options)
+    protocol = make_protocol(store, "leave-one-out", seeds=1, min_train=40)
+    result = evaluate_store(store, protocol, tmp_path / "run", **options)
+    assert set(result.nulls.query("arm == 'generator_erasure'")["null"]) == {"shuffled concept"}
+    page = (tmp_path / "run" / "index.html").read_text()
+    assert "generators erased" in page and "shuffled names of generators" in page
+    assert (tmp_path / "run" / "detectors" / "generator_erasure").is_dir()

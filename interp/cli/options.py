@@ -88,6 +88,8 @@ class Judging:
     """Add a detector on the embedding without the heads that serve select generators worst."""
     shortcut_removal: bool = False
     """Look for properties of the pixels, such as a colour cast, that only train fakes have; name and erase them."""
+    generator_erasure: bool = False
+    """Add a detector on the embedding without what says which generator made a fake; with --protocol leave-one-out."""
     pool: Literal["mean", "max"] = "mean"
     """What the scores of an image's views are put together by."""
     nulls: int = 50

@@ -28,6 +28,7 @@ from interp.features.store import FeatureStore
 if TYPE_CHECKING:
     from interp.evaluation.system_arms import SystemArm
     from interp.protocol.roles import Split
+    from interp.protocol.splits import Protocol
 
 
 @dataclass(frozen=True)
@@ -200,16 +201,29 @@ def shortcut_removal_arm(
     )
 
 
-def generator_erasure_arm(*, features: str = "embedding", n_nulls: int = 50, **options: Any) -> Arm:
+def generator_erasure_arm(
+    protocol: Protocol | None = None, *, features: str = "embedding", n_nulls: int = 50, **options: Any
+) -> Arm:
     """The arm `generator_erasure`: features that do not say which generator made a fake, to any linear model.
 
     It needs three generators among the fakes that train and select: `Protocol.leave_one_out`, or parts by hand.
 
     Args:
+        protocol: what it is to be fitted under, where known, so that too few generators are told before any work.
         features: what it reads from a store.
         n_nulls: draws of the null: as much erased, of names shuffled among the fakes.
         options: of `GeneratorErasure`: method, shrinkage, layout.
+
+    Raises:
+        InputError: a split of the protocol trains and selects on fewer than three generators.
     """
+    for split in protocol or ():
+        if len({*split.train_generators, *split.select_generators}) < 3:
+            raise InputError(
+                f"generator_erasure needs three generators that train and select; split {split.name} has "
+                f"{len({*split.train_generators, *split.select_generators})}. Use --protocol leave-one-out with four "
+                "generators or more, or name parts by hand"
+            )
     return Arm("generator_erasure", features, GeneratorErasure(**options), n_nulls=n_nulls)
 
 

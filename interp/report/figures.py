@@ -55,6 +55,8 @@ def transfer_matrix(transfer: pd.DataFrame, arm: str) -> Figure:
     chosen = transfer[transfer["arm"] == arm]
     grid = chosen.pivot_table(index="train", columns="test", values="auc")
     order = grid.mean().sort_values().index
+    names = {name for train in grid.index for name in str(train).split("+")} | set(map(str, grid.columns))
+    grid.index = pd.Index([_trained_on(str(train), names) for train in grid.index], name="train")
     figure = Figure(figsize=(3.2 + 0.62 * grid.shape[1], 2.4 + 0.42 * grid.shape[0]), layout="constrained")
     axis = figure.subplots()
     sns.heatmap(
@@ -73,6 +75,19 @@ def transfer_matrix(transfer: pd.DataFrame, arm: str) -> Figure:
         label.set(rotation=35, horizontalalignment="right")
     axis.tick_params(axis="y", rotation=0)
     return figure
+
+
+def _trained_on(train: str, names: set[str]) -> str:
+    """The generators that a detector trained on, short: those left out where these are fewer.
+
+    >>> _trained_on("a+b+c", {"a", "b", "c", "d"}), _trained_on("a", {"a", "b"})
+    ('all but d', 'a')
+    """
+    trained = train.split("+")
+    rest = sorted(name for name in names - set(trained) if not name.startswith("("))
+    if len(trained) > 2 and len(rest) < len(trained):
+        return "all but " + ",\n".join(rest) if rest else "all"
+    return ",\n".join(trained)
 
 
 def removal_curve(curves: pd.DataFrame) -> Figure:

@@ -38,6 +38,10 @@ ARMS = {
         "the embedding without properties of the pixels, such as a colour cast, that tell the train generator's "
         "images from photographs and the select generator's not",
     ),
+    "generator_erasure": (
+        "generators erased",
+        "the embedding without what says which of the generators that train and select made an image",
+    ),
     "best_layer": (
         "best layer",
         "the class token behind one block: the one that serves the select generator best",
@@ -52,6 +56,7 @@ NULLS = {
     "rotated heads": "the same search in a randomly rotated space",
     "rotated space": "the same search in a randomly rotated space",
     "random directions": "as many random directions erased",
+    "shuffled concept": "as much erased, of shuffled names of generators",
     "shuffled statistics": "as many properties erased, named by shuffled statistics",
 }
 PROTOCOLS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from interp.report import figures
@@ -78,6 +79,21 @@ def test_the_transfer_matrix_leaves_the_diagonal_empty():
     grid = figures.transfer_matrix(table, "embedding").axes[0].collections[0].get_array()
     assert np.ma.getmaskarray(grid).sum() == 3
     assert grid.min() == pytest.approx(0.3)
+
+
+def test_many_train_generators_have_short_names_inside_the_picture():
+    names = [f"generator-with-a-long-name-{letter}" for letter in "abcdefg"]
+    rows = [
+        ("+".join(n for n in names if n not in (one, two)), one)
+        for one, two in zip(names, names[1:], strict=False)
+    ]
+    table = pd.DataFrame(rows, columns=["train", "test"]).assign(arm="embedding", auc=0.7)
+    figure = figures.transfer_matrix(table, "embedding")
+    FigureCanvasAgg(figure).draw()
+    assert overlapping_labels(figure) == []
+    labels = figure.axes[0].get_yticklabels()
+    assert labels[0].get_text().startswith("all but generator-with-a-long-name-")
+    assert all(label.get_window_extent().x0 >= 0 for label in labels)
 
 
 def test_the_removal_curve_draws_steps_that_every_split_has():
