@@ -188,10 +188,17 @@ def joint_cells(
     table["seeds"] = [len(entries) for entries in sums.values()]
     auc = np.array([np.mean([entry[0] for entry in entries], axis=0) for entries in sums.values()])
     resampled = np.stack(
-        [np.nanmean([entry[1] for entry in entries], axis=0) for entries in sums.values()], axis=1
+        [_mean_of_known(np.array([entry[1] for entry in entries])) for entries in sums.values()], axis=1
     )
     influence = UnitInfluence(resample.stratum, [by_unit(entries) for entries in shared.values()])
     return Cells(table, arms, auc, resampled, influence)
+
+
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is not NaN; NaN where a resample holds no image of a cell under any seed."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=0)
+    return np.where(count > 0, np.where(known, values, 0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def by_unit(entries: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
