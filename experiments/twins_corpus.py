@@ -142,9 +142,9 @@ def looked_at(
     images: ImageSet, name: str, folder: Path, settings: Settings
 ) -> tuple[FeatureStore, list[Placebo]]:
     """The features of all images, and the questions about photographs alone."""
-    encoder, options = load_encoder(name), {"workers": settings.jobs}
-    store = extract(images, encoder, folder / "store", equalize=settings.equalize, **options)
-    altered = usual_placebos(images, encoder, store, folder / "altered", **options)
+    encoder, jobs = load_encoder(name), settings.jobs
+    store = extract(images, encoder, folder / "store", equalize=settings.equalize, workers=jobs)
+    altered = usual_placebos(images, encoder, store, folder / "altered", workers=jobs)
     return store, [*altered, *divisions(store), by_score("classes unsure", store, own_entropy(store, name))]
 
 

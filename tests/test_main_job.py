@@ -126,7 +126,7 @@ def test_a_run_on_twins_says_so_first(small_run):
     protocol = small_run.result.protocol
     twins = replace(small_run.result, protocol=Protocol(protocol.rows, protocol.splits, kind="twins"))
     assert any("photographs from their twins" in note for note in twins.notes)
-    assert twins.words.startswith("NOTE: detectors were trained to tell photographs from their twins")
+    assert twins.words.startswith("NOTE: Detectors were trained to tell photographs from their twins")
     assert not any("twins" in note for note in small_run.result.notes)
 
 

@@ -38,12 +38,13 @@ def audit(
     words = _words(store, text) if store else None
     options = {"content": content, "words": words, "n_jobs": jobs, "random_state": random_state}
     found = audit_images(opened, equalize=equalize, **options)
-    print(found.text())
+    written = ""
     if out:
         from interp.report.audit_page import write_audit_page
 
         found.write(out)
-        print(f"\nall tables, the text and a page: {write_audit_page(found, out)}")
+        written = f"\n\nall tables, the text and a page: {write_audit_page(found, out)}"
+    print(found.text() + written)
     if write_equalised and found.equalize is not None:
         new = write(opened, found.equalize, write_equalised)
         print(f"{len(new)} images through {found.equalize}: {write_equalised}")

@@ -33,10 +33,10 @@ def rank(
 
     opened = FeatureStore(store)
     ranking = rank_store(opened, make_protocol(opened, **vars(parts)), probe=probe)
-    print(ranking.table.head(top).to_string(index=False, float_format="%.3f"))
-    print(f"reliability of the ranking over seeds (mean Spearman correlation): {ranking.reliability:.2f}")
     if out:
         ranking.table.to_csv(out, index=False)
+    print(ranking.table.head(top).to_string(index=False, float_format="%.3f"))
+    print(f"reliability of the ranking over seeds (mean Spearman correlation): {ranking.reliability:.2f}")
     return report_unreadable(opened)
 
 
@@ -103,9 +103,9 @@ def score(
         table = score_by_images(ImageSet.from_paths(paths), detector, device=device, workers=workers)
     else:
         table = score_images(paths, detector, encoder=encoder, device=device, workers=workers)
-    print(table.to_string(float_format="%.3f", na_rep=""))
     if out:
         table.to_csv(out)
+    print(table.to_string(float_format="%.3f", na_rep=""))
     return UNREADABLE if (table["error"] != "").any() else 0
 
 

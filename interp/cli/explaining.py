@@ -89,9 +89,9 @@ def words(
         found = describe_removed(opened, heads, tower, **options)
     else:
         found = describe_heads(opened, tower, heads=heads or None, **options)
-    print(found)
     if out:
         found.table.to_csv(out, index=False)
+    print(found)
     return report_unreadable(opened)
 
 

@@ -27,9 +27,9 @@ def check(
     opened = ImageSet.open(images, layout=layout, where=where, allow_outside=allow_outside)
     print(opened)
     found = check_images(opened, n_jobs=jobs, cache=cache, timeout=timeout)
-    print(found.text())
     if out:
         found.write(out)
+    print(found.text())
     return found.exit_code
 
 

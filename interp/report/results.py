@@ -41,7 +41,7 @@ from interp.report.tables import write_table
 
 LIBRARIES = ("torch", "transformers", "scikit-learn", "numpy", "scipy", "pandas", "pillow")
 TWINS = (
-    "detectors were trained to tell photographs from their twins, which are photographs that went through one "
+    "Detectors were trained to tell photographs from their twins, which are photographs that went through one "
     "mechanism; where a generator or a fake is spoken of here, a mechanism and its twins may be meant"
 )
 """What a run on twins says first, for a page whose words are those of generators."""

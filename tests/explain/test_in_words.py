@@ -68,8 +68,7 @@ def test_a_detector_that_reads_a_word_is_told_by_it(store, text):
     turned = describe_detector(store, mirrored, text, nulls=0).table
     order = ["reading", "end", "rank"]
     other = table.assign(end=table["end"].map({"fake": "real", "real": "fake"}))
-    for one in (other, turned):
-        one.sort_values(order, inplace=True, ignore_index=True)
+    other, turned = (one.sort_values(order, ignore_index=True) for one in (other, turned))
     pd.testing.assert_frame_equal(other[[*order, "phrase", "cosine"]], turned[[*order, "phrase", "cosine"]])
 
 
