@@ -55,10 +55,14 @@ def main() -> None:
         app.command(command)
     try:
         code = app.cli(prog="interp", description="Which heads of an encoder carry evidence that transfers.")
+        sys.stdout.flush()
     except InputError as error:
         print(f"interp: {error}", file=sys.stderr)
         code = 2
     except KeyboardInterrupt:
         print("interp: stopped; the same command goes on where this one ended", file=sys.stderr)
         code = 130
+    except BrokenPipeError:  # whoever read the screen, such as `head`, went away; files were written before
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
     sys.exit(code)
