@@ -25,11 +25,10 @@ def check(
     from interp.images.image_set import ImageSet
 
     opened = ImageSet.open(images, layout=layout, where=where, allow_outside=allow_outside)
-    print(opened)
     found = check_images(opened, n_jobs=jobs, cache=cache, timeout=timeout)
     if out:
         found.write(out)
-    print(found.text())
+    print(opened, found.text(), sep="\n")
     return found.exit_code
 
 
