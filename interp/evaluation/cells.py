@@ -49,11 +49,8 @@ class UnitInfluence:
 
     def mean(self, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Contributions (u, m) of all units that chosen cells (c,) bool hold, to the cells' mean; strata (u,)."""
-        which = [self.cells[at] for at in np.flatnonzero(chosen).tolist()]
-        units, at = np.unique(np.concatenate([unit for unit, _ in which]), return_inverse=True)
-        sums = np.zeros((len(units), which[0][1].shape[1]))
-        np.add.at(sums, at, np.concatenate([values for _, values in which]))
-        return sums / len(which), self.stratum[units]
+        units, values = by_unit([self.cells[at] for at in np.flatnonzero(chosen).tolist()])
+        return values, self.stratum[units]
 
 
 @dataclass(frozen=True)
@@ -202,7 +199,7 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
 
 
 def by_unit(entries: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """Units (k,) and their contributions (k, m): of the units and contributions of images, the mean over seeds."""
+    """Units (k,) and their contributions (k, m): summed within each entry (a seed, a cell), the mean over entries."""
     units, at = np.unique(np.concatenate([unit for unit, _ in entries]), return_inverse=True)
     sums = np.zeros((len(units), entries[0][1].shape[1]))
     np.add.at(sums, at, np.concatenate([values for _, values in entries]))
